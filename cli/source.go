@@ -6,6 +6,7 @@ package cli
 import (
 	"context"
 	"math/rand/v2"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -51,7 +52,7 @@ func newTemplate(f eventFields, keys, size int) *template {
 	fields := appendString(nil, 1, f.run+"-")
 	fields[1] += idDigits // the length of the id: below 128, so one byte
 	idAt := len(fields)
-	fields = append(fields, make([]byte, idDigits)...)
+	fields = append(fields, strings.Repeat("0", idDigits)...)
 	fields = appendString(fields, 2, f.source)
 	fields = appendString(fields, 3, f.eventType)
 	fields = appendString(fields, 4, f.subject)
@@ -107,9 +108,9 @@ func (t *template) append(dst []byte, n int64) []byte {
 	return dst
 }
 
-// putDigits writes n with leading zeros.
+// putDigits writes n into dst, which is all '0'.
 func putDigits(dst []byte, n int64) {
-	for i := len(dst) - 1; i >= 0; i-- {
+	for i := len(dst) - 1; n > 0 && i >= 0; i-- {
 		dst[i] = '0' + byte(n%10)
 		n /= 10
 	}

@@ -291,10 +291,29 @@ func (s *stream) buildNew() (pending, bool) {
 // blockSize is what small messages are cut from: one allocation for about a hundred of them.
 const blockSize = 64 << 10
 
+// messagePool is a pool of large messages. grpc's own clears what it hands out: 70 ns an event in
+// batches of 100, for memory that is written over at once.
+type messagePool struct{ pool sync.Pool }
+
+var messages = &messagePool{}
+
+func (p *messagePool) Get(length int) *[]byte {
+	if kept, ok := p.pool.Get().(*[]byte); ok && cap(*kept) >= length {
+		*kept = (*kept)[:length]
+		return kept
+	}
+	kept := make([]byte, length, length+length/8) // the next message may be a little longer
+	return &kept
+}
+
+func (p *messagePool) Put(kept *[]byte) { p.pool.Put(kept) }
+
 // keep copies a message into memory that grpc may hold until it is sent. grpc pools nothing below 1 KiB.
 func (s *stream) keep(message []byte) mem.Buffer {
 	if !mem.IsBelowBufferPoolingThreshold(len(message)) {
-		return mem.Copy(message, mem.DefaultBufferPool())
+		kept := messages.Get(len(message))
+		copy(*kept, message)
+		return mem.NewBuffer(kept, messages)
 	}
 	if len(s.block) < len(message) {
 		s.block = make([]byte, blockSize)
