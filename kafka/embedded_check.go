@@ -1,0 +1,3 @@
+package kafka
+
+func checkStore(store string) ([]string, error) { return nil, nil }
