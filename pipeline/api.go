@@ -1,0 +1,63 @@
+package pipeline
+
+// What transport and main see of the pipeline.
+//
+// A handler's walk, for one received message:
+//
+//	m := p.Receive(client, frame, buffer, kind, n)   // counted as accepted, in flight
+//	m.Owner, m.Seq, m.Deadline, m.WantResults = ...
+//	if v := p.Admit(ctx, m, wait); v != nil {        // waits for memory, FIFO
+//	        p.Refuse(m, *v)                          // every event answered; m may be encoded and released
+//	} else {
+//	        p.Submit(lane, m)                        // never waits; ends in m.Owner.Completed(m)
+//	}
+//	... wait for Completed, or:
+//	p.Expire(m)    // at the deadline: what is queued is refused NOT_SENT, what is handed is unknown;
+//	               // when it returns, m is answered (Completed has run)
+//	... encode m.Results (they and m.Frame stay valid until Release)
+//	p.Release(m)   // the owner's reference goes
+//
+// or, when the caller is gone and nobody will read the answer:
+//
+//	p.Abandon(m)   // instead of Release: what is queued is refused, the rest is counted as what becomes of it
+
+import (
+	"time"
+
+	"github.com/event-gateway/event-gateway/stages"
+)
+
+// Config is what operators set of the pipeline.
+type Config struct {
+	DecodeWorkers    int `env:"STAGE_DECODE_WORKERS" envDefault:"0" doc:"workers of the decode stage; 0 = from GOMAXPROCS"`
+	ValidateWorkers  int `env:"STAGE_VALIDATE_WORKERS" envDefault:"0" doc:"workers of the validate stage; 0 = from GOMAXPROCS"`
+	RateLimitWorkers int `env:"STAGE_RATELIMIT_WORKERS" envDefault:"0" doc:"workers of the ratelimit stage; 0 = from GOMAXPROCS"`
+	TransformWorkers int `env:"STAGE_TRANSFORM_WORKERS" envDefault:"0" doc:"workers of the transform stage; 0 = from GOMAXPROCS"`
+	BatchWorkers     int `env:"STAGE_BATCH_WORKERS" envDefault:"0" doc:"workers of the batch stage; 0 = from GOMAXPROCS"`
+	ProduceWorkers   int `env:"STAGE_PRODUCE_WORKERS" envDefault:"0" doc:"workers of the produce stage; 0 = from GOMAXPROCS"`
+	RingCapacity     int `env:"RING_CAPACITY" envDefault:"1024" doc:"events that one ring between two workers holds; rounded up to a power of two"`
+
+	MaxInflight          stages.Bytes `env:"MAX_INFLIGHT_BYTES" envDefault:"64MiB" doc:"memory for messages between receipt and answer, all clients together"`
+	ClientMaxInflight    stages.Bytes `env:"CLIENT_MAX_INFLIGHT_BYTES" envDefault:"0" doc:"one client's share of MAX_INFLIGHT_BYTES; 0 = an eighth of it"`
+	PartitionMaxInflight stages.Bytes `env:"PARTITION_MAX_INFLIGHT_BYTES" envDefault:"0" doc:"bytes of one topic-partition between batch and retirement, then its events are refused PARTITION_STALLED; 0 = a quarter of MAX_INFLIGHT_BYTES"`
+
+	AdmissionTimeout time.Duration `env:"ADMISSION_TIMEOUT" envDefault:"250ms" doc:"how long a unary call waits for memory before it is refused"`
+	DeliveryTimeout  time.Duration `env:"DELIVERY_TIMEOUT" envDefault:"25s" doc:"how long after receipt an event has its outcome at the latest"`
+}
+
+// Gateway-wide parts that the graph works with; built by main.
+type Parts struct {
+	Stages  stages.Config
+	Topics  *stages.Topics
+	Breaker *stages.Breaker
+	Log     Logger
+}
+
+// Logger takes the few lines that the data path has to say.
+type Logger interface {
+	// Panic reports a recovered panic of a worker with the event's coordinates.
+	Panic(stage stages.StageID, worker int, value any, stack []byte, event string)
+}
+
+// Lane is one entrance into the graph: the lane of one decode worker. One stream stays on one lane for life.
+type Lane int

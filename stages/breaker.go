@@ -1,0 +1,99 @@
+package stages
+
+// The circuit breaker: one per Kafka client, about brokers, never about one
+// partition. The Kafka side tells it what happens, produce asks it once a
+// batch. All transitions are here, without clocks or goroutines, so that a
+// table can test them.
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// BreakerState is closed, open or half-open.
+type BreakerState uint32
+
+// The states; the numbers are those of the metric.
+const (
+	BreakerClosed BreakerState = iota
+	BreakerHalfOpen
+	BreakerIsOpen
+)
+
+// String is the state's name in logs.
+func (s BreakerState) String() string {
+	return [...]string{"closed", "half-open", "open"}[s]
+}
+
+// Breaker opens when no broker has answered a produce request for OpenAfter
+// while records are in flight, half-opens when any broker answers a probe, and
+// closes with the first acknowledged record. Safe for concurrent use.
+type Breaker struct {
+	openAfter time.Duration
+	state     atomic.Uint32
+	// answered is when a broker last answered, or when records last started to be in flight, in
+	// nanoseconds of the caller's clock; written at most once a produce response.
+	answered atomic.Int64
+	// trial is the time at which the one trial batch of the half-open state was let through; 0 = none.
+	trial    atomic.Int64
+	onChange func(from, to BreakerState)
+}
+
+// NewBreaker returns a closed breaker. onChange (may be nil) is called on
+// every transition, on the goroutine that caused it, and must not block.
+func NewBreaker(openAfter time.Duration, onChange func(from, to BreakerState)) *Breaker {
+	return &Breaker{openAfter: openAfter, onChange: onChange}
+}
+
+// State is the present state.
+func (b *Breaker) State() BreakerState { return BreakerState(b.state.Load()) }
+
+// Allow reports whether a batch may be handed to Kafka at time now. Closed it
+// costs one atomic load. Half-open lets one batch through; the next one after
+// openAfter without an acknowledgement.
+func (b *Breaker) Allow(now int64) bool {
+	switch b.State() {
+	case BreakerClosed:
+		return true
+	case BreakerIsOpen:
+		return false
+	}
+	last := b.trial.Load()
+	return (last == 0 || now-last >= int64(b.openAfter)) && b.trial.CompareAndSwap(last, now)
+}
+
+// Busy notes that records started to be in flight at now, after none were:
+// silence before that is no broker's fault.
+func (b *Breaker) Busy(now int64) { b.answered.Store(now) }
+
+// Answered notes that a broker answered a produce request, whatever it said.
+func (b *Breaker) Answered(now int64) { b.answered.Store(now) }
+
+// Acknowledged notes that a record was acknowledged.
+func (b *Breaker) Acknowledged() {
+	if s := b.State(); s != BreakerClosed {
+		b.change(s, BreakerClosed)
+	}
+}
+
+// Probed notes that a broker answered a probe while the breaker was open.
+func (b *Breaker) Probed(now int64) {
+	b.answered.Store(now)
+	b.trial.Store(0)
+	b.change(BreakerIsOpen, BreakerHalfOpen)
+}
+
+// Tick looks at the clock: called every second or more often, with whether
+// records are in flight.
+func (b *Breaker) Tick(now int64, inFlight bool) {
+	silent := inFlight && now-b.answered.Load() >= int64(b.openAfter)
+	if s := b.State(); silent && s != BreakerIsOpen {
+		b.change(s, BreakerIsOpen)
+	}
+}
+
+func (b *Breaker) change(from, to BreakerState) {
+	if b.state.CompareAndSwap(uint32(from), uint32(to)) && b.onChange != nil {
+		b.onChange(from, to)
+	}
+}

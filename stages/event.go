@@ -1,0 +1,122 @@
+package stages
+
+// The unit that travels through the graph: one event as views into its
+// message's bytes, owned by exactly one goroutine at a time.
+
+import "time"
+
+// Pair is one metadata entry.
+type Pair struct{ Name, Value []byte }
+
+// Event is one event in flight. A push into a ring hands it over: after that
+// the pusher does not touch it. Events are allocated in slabs by the pipeline
+// and recycled when they are retired.
+//
+// All byte slices are views into Msg.Frame (or into buffers that the event
+// itself owns) and are valid until the event is retired.
+type Event struct {
+	// The fields of event.v1.Event. nil and empty mean absent.
+	ID, Source, Type, Subject   []byte
+	Data                        []byte
+	DataContentType, DataSchema []byte
+	PartitionKey                []byte
+	Metadata                    []Pair
+	// Seconds and Nanos are the client's timestamp as sent; HasTime tells whether there was one.
+	Seconds int64
+	Nanos   int32
+	HasTime bool
+	// HasCursor: the client set the read-only field cursor.
+	HasCursor bool
+
+	// Size is the length of the encoded event.v1.Event as received, in bytes.
+	Size int
+	// Shard fixes the worker of every stage from validate to transform: murmur2 of the
+	// partition key, or the lane's run counter for events without one. 31 bits.
+	Shard uint32
+	// Topic and Partition are settled by transform.
+	Topic     *Topic
+	Partition *Partition
+	// Verdict is the first decision that ended the event; the zero value while it goes on.
+	Verdict Verdict
+	// At is the last stage that has finished with the event; set by the stage itself, event by event,
+	// so that after a panic the worker knows which event of the burst was at fault.
+	At StageID
+
+	// Msg and Index say whose answer this is.
+	Msg   *Message
+	Index int
+	// Home is the decode worker whose free ring the event goes back to.
+	Home int
+	// Answered: the worker has already turned Verdict into an answer (or found the event answered).
+	Answered bool
+	// Handed: the event was handed to the Producer, so only its report retires it.
+	Handed bool
+
+	// Ack is set by the Producer before it reports the event.
+	Ack Ack
+	// Sink belongs to the Producer: it keeps its record here and reuses it when the event is recycled.
+	Sink any
+
+	// assignedID and idText hold an id that the gateway made.
+	assignedID [16]byte
+	idText     [36]byte
+}
+
+// Ack is what a Producer reports about one event.
+type Ack struct {
+	// Verdict.Outcome is Acknowledged, Refused or Unknown.
+	Verdict Verdict
+	// Partition and Offset are the position, with Acknowledged; Offset is -1 when Kafka did not say.
+	Partition int32
+	Offset    int64
+}
+
+// Live reports whether no stage has ended the event yet.
+func (e *Event) Live() bool { return e.Verdict.Outcome == Pending }
+
+// Refuse ends the event with a reason. detail may be nil.
+func (e *Event) Refuse(at StageID, reason Reason, detail *Detail) {
+	e.Verdict = Verdict{Outcome: Refused, Reason: reason, Stage: at, Detail: detail}
+}
+
+// RefuseFor is Refuse with the stage's own retry advice.
+func (e *Event) RefuseFor(at StageID, reason Reason, retry time.Duration) {
+	e.Verdict = Verdict{Outcome: Refused, Reason: reason, Stage: at, RetryAfter: retry}
+}
+
+// Time is the event's time: the client's timestamp, else the time of receipt.
+func (e *Event) Time() time.Time {
+	if e.HasTime {
+		return time.Unix(e.Seconds, int64(e.Nanos)).UTC()
+	}
+	return e.Msg.Received.UTC()
+}
+
+// maxKeptMetadata bounds what a recycled event keeps of its metadata slice:
+// 64 entries at 48 bytes would be 3 KiB for each of tens of thousands of events.
+const maxKeptMetadata = 16
+
+// Reset makes a recycled event empty. It keeps Home, Sink and a small metadata slice.
+func (e *Event) Reset() {
+	metadata := e.Metadata
+	if cap(metadata) > maxKeptMetadata {
+		metadata = nil
+	}
+	clear(metadata[:cap(metadata)]) // stale views must not keep a dead message's memory
+	*e = Event{Home: e.Home, Sink: e.Sink, Metadata: metadata[:0]}
+}
+
+// Stage is one step of single-goroutine code. Each worker has its own instance.
+type Stage interface {
+	// Process works through the burst in place and in order: it ends events by setting Verdict, skips
+	// those that are not Live, and sets At on each one that it has finished with.
+	Process(burst []*Event)
+}
+
+// Producer hands events to where they are to be stored.
+type Producer interface {
+	// Produce takes the events over, all of one partition, in order, already marked as handed. For each
+	// one it sets Ack and reports it exactly once through the function that it was built with; it must not
+	// touch the event after that. It never blocks on Kafka. Called by one goroutine at a time per partition.
+	Produce(p *Partition, events []*Event)
+}

@@ -1,0 +1,190 @@
+package stages
+
+// One received gRPC message (or one source record) and the answers of its
+// events. A Message is shared: its owner (a handler) waits for it, workers and
+// the retirer answer its events. Everything they race for is decided by one
+// atomic state per event.
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Origin is where a message came from; metrics keep the accounting identity
+// (design.md 2.2) for each one.
+type Origin uint8
+
+// The origins.
+const (
+	FromGRPC Origin = iota
+	FromSource
+	FromReplay
+
+	// Origins is the number of values, for tables indexed by Origin.
+	Origins
+)
+
+var originNames = [Origins]string{"grpc", "source", "replay"}
+
+// String is the origin's name in metrics.
+func (o Origin) String() string { return originNames[o] }
+
+// Kind says how the bytes of a message are to be read.
+type Kind uint8
+
+const (
+	// Single is an IngestEventRequest: one event in field 1.
+	Single Kind = iota
+	// Batch is an IngestEventBatchRequest: many events in field 1.
+	Batch
+	// Malformed could not be scanned: it counts as one event and is refused by decode.
+	Malformed
+)
+
+// The life of one event's answer. Only these steps exist:
+//
+//	queued --CAS, produce worker, right before the record is handed over--> handed
+//	queued --CAS, whoever refuses: a stage, the deadline, a cancellation, the drain--> answered
+//	handed --CAS, the retirer with Kafka's answer, or a deadline with "unknown"--> answered
+//
+// Whoever wins the step to answered, and nobody else, writes the Result.
+const (
+	stateQueued uint32 = iota
+	stateHanded
+	stateAnswered
+)
+
+// Result is the answer of one event. Its fields are written by the goroutine
+// that won the step to answered, before it takes the event off the message's
+// pending count, and read by the owner after the count has reached 0.
+type Result struct {
+	state   atomic.Uint32
+	Outcome Outcome
+	Reason  Reason
+	Stage   StageID
+	// Assigned says that the gateway made the id: ID then holds a UUIDv7.
+	Assigned bool
+	// ID is the assigned UUID. For an id that the client sent, see IDOffset.
+	ID [16]byte
+	// IDOffset and IDLength locate the client's id in Message.Frame.
+	IDOffset, IDLength uint32
+	Partition          int32
+	// RetryAfterMillis is set iff retrying can help.
+	RetryAfterMillis uint32
+	// Offset in the partition; -1 when Kafka did not say (acks=none).
+	Offset int64
+	Topic  *Topic
+	Detail *Detail
+}
+
+// Owner is told when the last event of a message was answered.
+type Owner interface {
+	// Completed must not block: it runs on a worker or on the retirer. It is called once for each submission.
+	Completed(m *Message)
+}
+
+// Freer gives a buffer back to where it came from (grpc's mem.Buffer is one).
+type Freer interface{ Free() }
+
+// Message is a received message on its way. It is pooled by the pipeline.
+type Message struct {
+	// Set by transport before submission, read-only afterwards.
+
+	// Frame is the whole message as received; events are views into it.
+	Frame []byte
+	// Buffer owns Frame's memory; freed when the last reference goes.
+	Buffer Freer
+	Kind   Kind
+	Origin Origin
+	// WantResults asks for a result per event in a batch's answer.
+	WantResults bool
+	Client      *Client
+	Owner       Owner
+	// Seq belongs to the owner (a stream's position in its window).
+	Seq uint64
+	// Received is the time of receipt: it becomes the Kafka record timestamp and the default event time.
+	Received time.Time
+	// Deadline bounds the wait for an outcome (design.md 2.6).
+	Deadline time.Time
+
+	// Results has one entry an event, in request order.
+	Results []Result
+	// Charge is what admission took for this message, in bytes of pinned memory; the pipeline's.
+	Charge int64
+
+	// pending counts events without an outcome. At 0 the owner may read Results.
+	pending atomic.Int32
+	// refs counts events that are not retired, and one for the owner. At 0 the memory goes back.
+	refs atomic.Int32
+}
+
+// Arm makes m ready for n events: no answers, n pending, n+1 references.
+// Called by the pipeline before anyone else can see m.
+func (m *Message) Arm(n int) {
+	if cap(m.Results) < n {
+		m.Results = make([]Result, n)
+	} else {
+		m.Results = m.Results[:n]
+		clear(m.Results)
+	}
+	m.pending.Store(int32(n))
+	m.refs.Store(int32(n) + 1)
+}
+
+// Events is the number of events the message counts as.
+func (m *Message) Events() int { return len(m.Results) }
+
+// Answered reports whether every event has its outcome; Results may then be read.
+func (m *Message) Answered() bool { return m.pending.Load() == 0 }
+
+// Settle takes n freshly answered events off the pending count and tells the
+// owner when they were the last ones.
+func (m *Message) Settle(n int) {
+	if m.pending.Add(int32(-n)) == 0 && m.Owner != nil {
+		m.Owner.Completed(m)
+	}
+}
+
+// Drop gives back n references and reports whether they were the last: the
+// caller then owns m alone and must recycle it.
+func (m *Message) Drop(n int) bool { return m.refs.Add(int32(-n)) == 0 }
+
+// Hand moves event i from queued to handed. False: it was answered already and must not be produced.
+func (m *Message) Hand(i int) bool {
+	return m.Results[i].state.CompareAndSwap(stateQueued, stateHanded)
+}
+
+// Queued reports whether event i may still be refused (advisory: a later Hand or Win decides).
+func (m *Message) Queued(i int) bool { return m.Results[i].state.Load() == stateQueued }
+
+// WinQueued claims the right to answer event i if it was never handed to Kafka.
+func (m *Message) WinQueued(i int) bool {
+	return m.Results[i].state.CompareAndSwap(stateQueued, stateAnswered)
+}
+
+// WinHanded claims the right to answer event i after it was handed to Kafka.
+func (m *Message) WinHanded(i int) bool {
+	return m.Results[i].state.CompareAndSwap(stateHanded, stateAnswered)
+}
+
+// SetVerdict writes v as the answer of event i. Only for the goroutine that won it.
+func (m *Message) SetVerdict(i int, v Verdict) {
+	r := &m.Results[i]
+	r.Outcome, r.Reason, r.Stage, r.Detail = v.Outcome, v.Reason, v.Stage, v.Detail
+	retry := v.RetryAfter
+	if retry == 0 {
+		retry = v.Reason.Retry()
+	}
+	r.RetryAfterMillis = uint32((retry + time.Millisecond - 1) / time.Millisecond)
+}
+
+// EventID is the id of event i: the client's, or nil with assigned set when
+// the gateway made one (see Result.ID), or nil when it is not known because
+// the event was answered before it was decoded.
+func (m *Message) EventID(i int) (id []byte, assigned bool) {
+	r := &m.Results[i]
+	if r.Assigned {
+		return nil, true
+	}
+	return m.Frame[r.IDOffset : r.IDOffset+r.IDLength], false
+}
