@@ -1,4 +1,4 @@
-# Every task a developer or CI runs. `make help` lists them; nothing here needs more than Go, unless its line says so.
+# Every task a developer or CI runs; `make help` lists them. Nothing needs more than Go, unless its line says so.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -12,10 +12,11 @@ EMBEDDED_KAFKA_PORT ?= 9092
 # In percent, outside generated code.
 COVERAGE_MIN ?= 80
 
-# --- developer tools ------------------------------------------------------------------------------------------------
+# --- developer tools --------------------------------------------------------------------------------
 # Built from source once per version (golangci-lint and buf take minutes) into a cache outside the repository.
 GO_VERSION := $(shell go env GOVERSION)
-TOOLS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/event-gateway/bin/$(GO_VERSION)
+EVENT_GATEWAY_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/event-gateway
+TOOLS_CACHE := $(EVENT_GATEWAY_CACHE)/bin/$(GO_VERSION)
 # $(call tool_dir,NAME,MODULE,GO.MOD FOLDER): the cache folder of that tool in the version that its go.mod pins.
 tool_dir = $(TOOLS_CACHE)/$(1)-$(shell awk '$$1 == "$(2)" && $$2 ~ /^v/ {print $$2; exit}' $(3)/go.mod)
 
@@ -54,8 +55,8 @@ build: ## Build ./gateway: static, with its version in it
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o gateway .
 
 .PHONY: run
-run: build ## Run a single-node gateway with its own broker on 127.0.0.1:9092 and no rate limit
-	@echo "make run: embedded broker on 127.0.0.1:$(EMBEDDED_KAFKA_PORT) (EMBEDDED_KAFKA_PORT), rate limit off (RATE_LIMIT_ENABLED=false)"
+run: build ## Run a single gateway with its own broker on 127.0.0.1:9092, no rate limit
+	@echo "make run: embedded Kafka broker on 127.0.0.1:$(EMBEDDED_KAFKA_PORT), rate limit off"
 	EMBEDDED_KAFKA_PORT=$(EMBEDDED_KAFKA_PORT) RATE_LIMIT_ENABLED=false ./gateway
 
 .PHONY: demo
@@ -86,7 +87,7 @@ proto: $(BUF) $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) ## Generate the Go code of 
 	PATH="$(PROTO_PATH):$$PATH" buf generate
 
 .PHONY: proto-check
-proto-check: $(BUF) $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) ## Lint the proto files; fail on stale code and broken API
+proto-check: $(BUF) $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) ## Lint the proto files; fail on stale code and API breaks
 	PATH="$(PROTO_PATH):$$PATH" tools/proto-check
 
 ##@ Test
@@ -97,7 +98,7 @@ RACE := $(call packages,ring stages pipeline transport kafka)
 LOCK_FREE := $(call packages,ring pipeline)
 
 .PHONY: test
-test: ## Run all tests, and the concurrent packages under -race (under 3 minutes on 2 cores)
+test: ## Run all tests, the concurrent packages under -race too (2 cores: under 3 minutes)
 	go test -vet=off ./...
 	$(if $(RACE),GOMAXPROCS=4 go test -vet=off -race -count=1 $(RACE))
 	$(if $(LOCK_FREE),GOMAXPROCS=1 go test -vet=off -race -count=1 $(LOCK_FREE))
@@ -107,7 +108,7 @@ test-short: ## Run the quick tests only
 	go test -vet=off -short ./...
 
 .PHONY: test-order
-test-order: ## Hold the order of events under all 4,096 shapes of the pipeline (under 3 minutes on 2 cores)
+test-order: ## Hold the order of events in all 4,096 shapes of the pipeline (under 3 minutes)
 	ORDER_FULL=1 go test -vet=off ./pipeline -run TestOrder -count=1 -timeout 10m
 
 .PHONY: test-kafka
