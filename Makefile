@@ -16,7 +16,7 @@ COVERAGE_MIN ?= 80
 # Built from source once per version (golangci-lint and buf take minutes) into a cache outside the repository.
 GO_VERSION := $(shell go env GOVERSION)
 EVENT_GATEWAY_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/event-gateway
-TOOLS_CACHE := $(EVENT_GATEWAY_CACHE)/bin/$(GO_VERSION)
+TOOLS_CACHE := $(abspath $(EVENT_GATEWAY_CACHE))/bin/$(GO_VERSION)
 # $(call tool_dir,NAME,MODULE,GO.MOD FOLDER): the cache folder of that tool in the version that its go.mod pins.
 tool_dir = $(TOOLS_CACHE)/$(1)-$(shell awk '$$1 == "$(2)" && $$2 ~ /^v/ {print $$2; exit}' $(3)/go.mod)
 
@@ -44,6 +44,28 @@ $(BENCHSTAT):          ; $(call build_tool,golang.org/x/perf/cmd/benchstat,tools
 
 # buf finds the plugins on PATH.
 PROTO_PATH := $(patsubst %/,%,$(dir $(BUF))):$(patsubst %/,%,$(dir $(PROTOC_GEN_GO))):$(patsubst %/,%,$(dir $(PROTOC_GEN_GO_GRPC)))
+
+# Client libraries of the languages that `make test-kafka` calls the gateway from, in the same cache.
+GRPCIO_VERSION := 1.85.1
+GRPC_JS_VERSION := 1.14.7
+GRPC_PROTO_LOADER_VERSION := 0.8.1
+CLIENTS_CACHE := $(abspath $(EVENT_GATEWAY_CACHE))/clients
+PYTHON_ENV := $(CLIENTS_CACHE)/python-grpcio-$(GRPCIO_VERSION)
+NODE_ENV := $(CLIENTS_CACHE)/node-grpc-js-$(GRPC_JS_VERSION)-proto-loader-$(GRPC_PROTO_LOADER_VERSION)
+
+$(PYTHON_ENV)/complete:
+	rm -rf $(@D)
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check \
+	  grpcio==$(GRPCIO_VERSION) grpcio-tools==$(GRPCIO_VERSION)
+	touch $@
+
+$(NODE_ENV)/complete:
+	rm -rf $(@D)
+	mkdir -p $(@D)
+	npm install --silent --no-audit --no-fund --prefix $(@D) \
+	  @grpc/grpc-js@$(GRPC_JS_VERSION) @grpc/proto-loader@$(GRPC_PROTO_LOADER_VERSION)
+	touch $@
 
 # $(call packages,FOLDERS): the patterns of those that exist.
 packages = $(patsubst %,./%/...,$(wildcard $(1)))
@@ -111,9 +133,16 @@ test-short: ## Run the quick tests only
 test-order: ## Hold the order of events in all 4,096 shapes of the pipeline (under 3 minutes)
 	ORDER_FULL=1 go test -vet=off ./pipeline -run TestOrder -count=1 -timeout 10m
 
+.PHONY: client-deps
+client-deps: $(PYTHON_ENV)/complete $(NODE_ENV)/complete ## Fetch the Python and Node gRPC libraries for test-kafka
+
+# The tests find Python with grpcio and grpcio-tools in CLIENT_PYTHON, Node's modules by Node's own NODE_PATH, grpcurl
+# in GRPCURL.
 .PHONY: test-kafka
-test-kafka: ## Test against Apache Kafka (needs Java 17 and Maven, or KAFKA_TEST_BROKERS)
-	go test -vet=off -tags kafka -run Kafka -count=1 -timeout 20m $(call packages,kafka pipeline) .
+test-kafka: client-deps $(GRPCURL) ## Test against Apache Kafka (needs Java 17, Maven, Python 3 and Node)
+	EVENT_GATEWAY_CACHE=$(abspath $(EVENT_GATEWAY_CACHE)) GRPCURL=$(GRPCURL) \
+	  CLIENT_PYTHON=$(PYTHON_ENV)/bin/python NODE_PATH=$(NODE_ENV)/node_modules \
+	  go test -vet=off -tags kafka -run Kafka -count=1 -timeout 20m $(call packages,kafka pipeline) .
 
 .PHONY: coverage
 coverage: ## Print the coverage outside generated code; fail under COVERAGE_MIN percent
