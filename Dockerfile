@@ -15,7 +15,8 @@ RUN mkdir /empty
 
 FROM gcr.io/distroless/static-debian12:nonroot@sha256:d093aa3e30dbadd3efe1310db061a14da60299baff8450a17fe0ccc514a16639
 COPY --from=build /src/gateway /gateway
-# Without KAFKA_BROKERS the embedded broker writes here (EMBEDDED_DATA_DIR=data): mount a volume to keep its events.
+# Without KAFKA_BROKERS the embedded broker writes here (EMBEDDED_DATA_DIR=data): mount a volume to keep its
+# events.
 COPY --from=build --chown=65532:65532 /empty /var/lib/event-gateway
 WORKDIR /var/lib/event-gateway
 USER 65532:65532

@@ -14,8 +14,9 @@ import (
 
 const modulePath = "github.com/event-gateway/event-gateway"
 
-// mayImport says for each top-level folder which others its packages may import, tests aside. A folder's own packages
-// may import each other. "." is the main package. A folder that is not listed fails the test: decide and list it.
+// mayImport says for each top-level folder which others its packages may import, tests aside. A folder's
+// own packages may import each other. "." is the main package. A folder that is not listed fails the test:
+// decide and list it.
 var mayImport = map[string][]string{
 	"ring":      {},
 	"stages":    {"proto"},
@@ -29,8 +30,8 @@ var mayImport = map[string][]string{
 	"deploy":    {},
 }
 
-// neverImport lists what a folder must not import from outside, with everything below it. It is what keeps the Kafka
-// client behind one adapter and the stages and the pipeline free of any transport.
+// neverImport lists what a folder must not import from outside, with everything below it. It is what keeps
+// the Kafka client behind one adapter and the stages and the pipeline free of any transport.
 var neverImport = map[string][]string{
 	"stages":   {"github.com/twmb/franz-go", "google.golang.org/grpc"},
 	"pipeline": {"github.com/twmb/franz-go", "google.golang.org/grpc"},
@@ -39,8 +40,8 @@ var neverImport = map[string][]string{
 // grpcVocabulary may be imported everywhere: names for codes and errors, no server and no client.
 var grpcVocabulary = []string{"google.golang.org/grpc/codes"}
 
-// otherFolders hold no packages of the product: documents, tools with a module of their own, CI, and the data that an
-// embedded broker leaves behind when the gateway is run here.
+// otherFolders hold no packages of the product: documents, tools with a module of their own, CI, and the
+// data that an embedded broker leaves behind when the gateway is run here.
 var otherFolders = []string{"docs", "tools", ".ci", ".github", ".git", "data"}
 
 // forbiddenNames are packages that would say nothing about what is in them.

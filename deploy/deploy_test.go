@@ -1,5 +1,5 @@
-// Package deploy holds what runs the gateway elsewhere. No container engine runs in the tests; they hold the files
-// against each other and against the rules that an engine would not check.
+// Package deploy holds what runs the gateway elsewhere. No container engine runs in the tests; they hold
+// the files against each other and against the rules that an engine would not check.
 package deploy
 
 import (
@@ -15,8 +15,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// composeFile is the part of the Compose format that compose.yaml uses. Reading is strict: a key that is not here, a
-// mistyped one among them, fails the test.
+// composeFile is the part of the Compose format that compose.yaml uses. Reading is strict: a key that is
+// not here, a mistyped one among them, fails the test.
 type composeFile struct {
 	Name        string             `yaml:"name"`
 	Kafka       service            `yaml:"x-kafka"`
@@ -172,8 +172,8 @@ var (
 	fullVersion = regexp.MustCompile(`:v?[0-9]+\.[0-9]+\.[0-9]+(-[a-z0-9.]+)?$`)
 )
 
-// fixedVersion refuses images that can change under the same name: no tag, a word such as latest or nonroot, or a
-// version that is not written out to the last number. A digest is always good.
+// fixedVersion refuses images that can change under the same name: no tag, a word such as latest or
+// nonroot, or a version that is not written out to the last number. A digest is always good.
 func fixedVersion(image string) error {
 	switch {
 	case digest.MatchString(image), fullVersion.MatchString(image):
@@ -203,7 +203,8 @@ func TestFixedVersion(t *testing.T) {
 	}
 }
 
-// TestDockerfileBuildsByMake: the image's binary is the one that developers build, because both come from one recipe.
+// TestDockerfileBuildsByMake: the image's binary is the one that developers build, because both come from
+// one recipe.
 func TestDockerfileBuildsByMake(t *testing.T) {
 	targets := makeTargets(t)
 	built := false
