@@ -45,12 +45,25 @@ type Config struct {
 	DeliveryTimeout  time.Duration `env:"DELIVERY_TIMEOUT" envDefault:"25s" doc:"how long after receipt an event has its outcome at the latest"`
 }
 
-// Gateway-wide parts that the graph works with; built by main.
+// Parts are what the graph works with; built by main.
 type Parts struct {
-	Stages  stages.Config
-	Topics  *stages.Topics
+	Stages stages.Config
+	Topics *stages.Topics
+	// Breaker may be nil: then nothing is ever refused with BREAKER_OPEN.
 	Breaker *stages.Breaker
-	Log     Logger
+	// RecordSize bounds an event's encoded record; may be nil.
+	RecordSize stages.RecordSizer
+	Log        Logger
+
+	// wrapStage replaces a stage in tests (a panic, a stall); nil in production.
+	wrapStage func(id stages.StageID, worker int, stage stages.Stage) stages.Stage
+}
+
+func (p *Parts) wrap(id stages.StageID, worker int, stage stages.Stage) stages.Stage {
+	if p.wrapStage == nil {
+		return stage
+	}
+	return p.wrapStage(id, worker, stage)
 }
 
 // Logger takes the few lines that the data path has to say.

@@ -166,3 +166,7 @@ func (g Gauge) Depth() int {
 
 // Cap is the number of values the ring holds.
 func (g Gauge) Cap() int { return g.capacity }
+
+// Backlog is how many values the consumer knows to be in the ring, without
+// looking: never more than Len.
+func (c *Consumer[T]) Backlog() int { return int(c.seenWrite - c.next) }

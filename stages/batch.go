@@ -18,11 +18,13 @@ type RecordBatch struct {
 	// cost is what its live events count for in the partition's bytes in flight; inflight is what the
 	// partition had when the batch was opened (one load of a contended word a batch, not an event).
 	cost, inflight int64
+	// Owner is the batch worker that the emptied batch goes back to.
+	Owner int
 	// Opened is when the first event came in, by the worker's clock in nanoseconds.
 	Opened int64
 }
 
-// Reset makes a batch empty, keeping its memory.
+// Reset makes a batch empty, keeping its memory and owner.
 func (b *RecordBatch) Reset() {
 	b.Partition, b.Bytes, b.Opened, b.cost, b.inflight = nil, 0, 0, 0, 0
 	b.Events = b.Events[:0]
@@ -38,14 +40,16 @@ type Batcher struct {
 	// byPartition finds the open batch of a partition.
 	byPartition map[*Partition]*RecordBatch
 	free        []*RecordBatch
+	worker      int
 	// last is the partition of the last event, with its batch: runs are common and the map is not free.
 	last *RecordBatch
 }
 
 // NewBatcher returns the stage. maxPartitionInflight bounds the bytes of one
 // partition between here and retirement; more are refused.
-func NewBatcher(cfg Config, maxPartitionInflight int64) *Batcher {
+func NewBatcher(cfg Config, maxPartitionInflight int64, worker int) *Batcher {
 	return &Batcher{
+		worker:    worker,
 		maxEvents: cfg.BatchMaxEvents, maxBytes: int(cfg.BatchMaxBytes), linger: cfg.BatchLinger,
 		maxPartitionInflight: maxPartitionInflight, byPartition: map[*Partition]*RecordBatch{},
 	}
@@ -106,9 +110,18 @@ func (b *Batcher) Flush() *RecordBatch {
 	return batch
 }
 
-// Due takes out the oldest open batch if it has lingered long enough at time now.
+// maxBusyAge is how old an open batch may get without linger while the input
+// never runs empty: with many partitions batches would otherwise wait until
+// they are full.
+const maxBusyAge = time.Millisecond
+
+// Due takes out the oldest open batch if it is old enough at time now.
 func (b *Batcher) Due(now int64) *RecordBatch {
-	if len(b.open) == 0 || now-b.open[0].Opened < int64(b.linger) {
+	age := b.linger
+	if age == 0 {
+		age = maxBusyAge
+	}
+	if len(b.open) == 0 || now-b.open[0].Opened < int64(age) {
 		return nil
 	}
 	return b.Flush()
@@ -153,5 +166,5 @@ func (b *Batcher) take() *RecordBatch {
 		b.free = b.free[:n-1]
 		return batch
 	}
-	return &RecordBatch{Events: make([]*Event, 0, 64)}
+	return &RecordBatch{Owner: b.worker, Events: make([]*Event, 0, 64)}
 }

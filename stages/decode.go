@@ -34,7 +34,15 @@ func NewDecoder(cfg Config, lane int) *Decoder {
 func (d *Decoder) Start(m *Message) { d.msg, d.at, d.index = m, 0, 0 }
 
 // Active reports whether a started message has events left.
-func (d *Decoder) Active() bool { return d.msg != nil && d.index < d.msg.Events() }
+func (d *Decoder) Active() bool { return d.msg != nil }
+
+// Answered is the started message if its next event was answered meanwhile, so that it is to be skipped; else nil.
+func (d *Decoder) Answered() *Message {
+	if d.msg.Queued(d.index) {
+		return nil
+	}
+	return d.msg
+}
 
 // NextRun ends a run of events without key: those of one run share a shard,
 // and so a partition, which makes dense batches; the next run takes the next one.
@@ -45,21 +53,30 @@ func (d *Decoder) Skip() {
 	if d.msg.Kind == Batch {
 		_, d.at, _ = nextEvent(d.msg.Frame, d.at)
 	}
-	d.index++
+	d.step()
+}
+
+// step goes to the next event. After the last one the message is forgotten: its
+// events hold it now, and it may be recycled with the last of them.
+func (d *Decoder) step() {
+	if d.index++; d.index == d.msg.Events() {
+		d.msg = nil
+	}
 }
 
 // Next decodes the next event of the started message into ev, which must be
 // empty. An event that cannot be decoded is refused, not skipped.
 func (d *Decoder) Next(ev *Event) {
-	ev.Msg, ev.Index = d.msg, d.index
-	d.index++
+	m := d.msg
+	ev.Msg, ev.Index = m, d.index
+	d.step()
 	ok := false
-	switch d.msg.Kind {
+	switch m.Kind {
 	case Single:
-		ok = d.single(ev)
+		ok = ev.scanRequest(m.Frame)
 	case Batch:
 		var b []byte
-		b, d.at, ok = nextEvent(d.msg.Frame, d.at)
+		b, d.at, ok = nextEvent(m.Frame, d.at)
 		ev.Size = len(b)
 		ok = ok && ev.scanEvent(b)
 	}
@@ -70,7 +87,7 @@ func (d *Decoder) Next(ev *Event) {
 		ev.Refuse(AtDecode, EventTooLarge, &Detail{Message: fmt.Sprintf(
 			"the event has %d bytes; MAX_EVENT_BYTES allows %d", ev.Size, d.maxEventBytes)})
 	}
-	d.identify(ev)
+	identify(ev)
 	if len(ev.PartitionKey) > 0 {
 		ev.Shard = KeyHash(ev.PartitionKey)
 	} else {
@@ -79,10 +96,10 @@ func (d *Decoder) Next(ev *Event) {
 	ev.At = AtDecode
 }
 
-// single reads an IngestEventRequest: all occurrences of its event field merge into one event.
-func (d *Decoder) single(ev *Event) bool {
+// scanRequest reads an IngestEventRequest: all occurrences of its event field merge into one event.
+func (ev *Event) scanRequest(frame []byte) bool {
 	for i := 0; ; {
-		b, end, ok := nextEvent(d.msg.Frame, i)
+		b, end, ok := nextEvent(frame, i)
 		if !ok || end == 0 {
 			return ok
 		}
@@ -95,12 +112,12 @@ func (d *Decoder) single(ev *Event) bool {
 }
 
 // identify notes the event's id for the answer; an event that goes on without one gets a UUIDv7.
-func (d *Decoder) identify(ev *Event) {
+func identify(ev *Event) {
 	switch {
 	case len(ev.ID) > 0:
 		// ID is a view into Frame, so the distance of the two pointers is its position.
-		offset := uintptr(unsafe.Pointer(&ev.ID[0])) - uintptr(unsafe.Pointer(&d.msg.Frame[0]))
-		d.msg.SetClientID(ev.Index, int(offset), len(ev.ID))
+		offset := uintptr(unsafe.Pointer(&ev.ID[0])) - uintptr(unsafe.Pointer(&ev.Msg.Frame[0]))
+		ev.Msg.SetClientID(ev.Index, int(offset), len(ev.ID))
 	case ev.Live():
 		id, err := uuid.NewV7()
 		if err != nil {
@@ -108,7 +125,7 @@ func (d *Decoder) identify(ev *Event) {
 			return
 		}
 		ev.ID = AppendUUID(ev.idText[:0], id)
-		d.msg.SetAssignedID(ev.Index, id)
+		ev.Msg.SetAssignedID(ev.Index, id)
 	}
 }
 

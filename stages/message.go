@@ -112,8 +112,9 @@ type Message struct {
 
 	// Results has one entry an event, in request order.
 	Results []Result
-	// Charge is what admission took for this message, in bytes of pinned memory; the pipeline's.
-	Charge int64
+	// Charge is the bytes of memory that the message pins, and Admitted whether admission took them; the pipeline's.
+	Charge   int64
+	Admitted bool
 
 	// pending counts events without an outcome. At 0 the owner may read Results.
 	pending atomic.Int32
@@ -220,11 +221,6 @@ func (m *Message) scanClientID() []byte {
 		return nil
 	}
 	var e Event
-	for i := 0; ; {
-		b, end, ok := nextEvent(m.Frame, i)
-		if !ok || end == 0 || !e.scanEvent(b) {
-			return e.ID
-		}
-		i = end
-	}
+	e.scanRequest(m.Frame)
+	return e.ID
 }

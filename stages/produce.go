@@ -42,3 +42,6 @@ func (p *Produce) Process(b *RecordBatch) (left []*Event) {
 	}
 	return p.left
 }
+
+// Left is what the last Process did not hand over, also when the Producer panicked.
+func (p *Produce) Left() []*Event { return p.left }

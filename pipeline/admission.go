@@ -1,0 +1,190 @@
+package pipeline
+
+// Admission: a first-come-first-served budget of bytes, twice: the client's
+// share first, then the gateway's whole. It stands before everything else and
+// is what bounds memory.
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/event-gateway/event-gateway/stages"
+)
+
+// What a message costs beside its frame, in bytes.
+const (
+	messageOverhead = 512
+	resultOverhead  = 96 // a Result (72) and the share of its event that grows with it
+)
+
+// charge is the memory that a message with n events pins.
+func charge(frame []byte, n int) int64 {
+	return int64(cap(frame)) + messageOverhead + int64(n)*resultOverhead
+}
+
+// budget is a weighted semaphore. A request larger than the whole is charged as the whole.
+type budget struct {
+	limit int64
+	used  atomic.Int64
+	// waiting counts queued requests; written under mu, read without it by release.
+	waiting atomic.Int32
+
+	mu sync.Mutex // guards the following
+	// queue is first come, first served; the head is granted first, so a large request does not starve.
+	queue []*claim
+}
+
+// claim is one queued request.
+type claim struct {
+	n       int64
+	granted chan struct{} // closed under mu when the bytes are taken
+}
+
+func (b *budget) clamp(n int64) int64 { return min(n, b.limit) }
+
+// take takes n if they are there, without regard to the queue.
+func (b *budget) take(n int64) bool {
+	for {
+		used := b.used.Load()
+		if used+n > b.limit {
+			return false
+		}
+		if b.used.CompareAndSwap(used, used+n) {
+			return true
+		}
+	}
+}
+
+// try takes n if they are there and nobody waits.
+func (b *budget) try(n int64) bool { return b.waiting.Load() == 0 && b.take(n) }
+
+// enqueue takes n at once (nil) or queues a claim for them.
+//
+// The race with release: a releaser lowers used and then loads waiting; we
+// raise waiting and then look at used. Sequentially consistent, so either the
+// releaser sees us and grants, or we see what it gave back.
+func (b *budget) enqueue(n int64) *claim {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiting.Add(1)
+	if len(b.queue) == 0 && b.take(n) {
+		b.waiting.Add(-1)
+		return nil
+	}
+	c := &claim{n: n, granted: make(chan struct{})}
+	b.queue = append(b.queue, c)
+	return c
+}
+
+// cancel withdraws a claim. False: it was granted meanwhile and the bytes are the caller's.
+func (b *budget) cancel(c *claim) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, q := range b.queue {
+		if q == c {
+			b.queue = append(b.queue[:i], b.queue[i+1:]...)
+			b.waiting.Add(-1)
+			b.grant() // a smaller one behind it may fit now
+			return true
+		}
+	}
+	return false
+}
+
+// grant serves the queue from its head while there is room. Called with mu held.
+func (b *budget) grant() {
+	for len(b.queue) > 0 && b.take(b.queue[0].n) {
+		close(b.queue[0].granted)
+		b.queue[0] = nil
+		b.queue = b.queue[1:]
+		b.waiting.Add(-1)
+	}
+}
+
+// release gives n back.
+func (b *budget) release(n int64) {
+	b.used.Add(-n)
+	if b.waiting.Load() > 0 {
+		b.mu.Lock()
+		b.grant()
+		b.mu.Unlock()
+	}
+}
+
+// NewClient returns a client with its own share of the in-flight memory.
+func (p *Pipeline) NewClient(name string) *stages.Client {
+	return &stages.Client{Name: name, Share: &budget{limit: p.clientMaxInflight}}
+}
+
+// Admit waits, first come first served, until the client's share and the
+// gateway's budget have room for m. wait < 0 waits as long as ctx and the drain
+// allow (streams: HTTP/2 flow control does the rest), otherwise at most wait.
+// nil = admitted. Otherwise the verdict for Refuse: OVERLOADED,
+// CLIENT_OVERLOADED, DRAINING, or NOT_SENT when ctx ended.
+func (p *Pipeline) Admit(ctx context.Context, m *stages.Message, wait time.Duration) *stages.Verdict {
+	select {
+	case <-p.draining:
+		return &stages.Verdict{Outcome: stages.Refused, Reason: stages.Draining}
+	default:
+	}
+	share := m.Client.Share.(*budget)
+	var limit admissionWait
+	defer limit.stop()
+	if v := p.acquire(ctx, share, m.Charge, stages.ClientOverloaded, wait, &limit); v != nil {
+		return v
+	}
+	if v := p.acquire(ctx, &p.inflight, m.Charge, stages.Overloaded, wait, &limit); v != nil {
+		share.release(share.clamp(m.Charge))
+		return v
+	}
+	m.Admitted = true
+	return nil
+}
+
+// admissionWait is one timer for both budgets, started only when there is something to wait for.
+type admissionWait struct{ timer *time.Timer }
+
+func (a *admissionWait) start(wait time.Duration) <-chan time.Time {
+	if wait < 0 {
+		return nil
+	}
+	if a.timer == nil {
+		a.timer = time.NewTimer(wait)
+	}
+	return a.timer.C
+}
+
+func (a *admissionWait) stop() {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+}
+
+func (p *Pipeline) acquire(ctx context.Context, b *budget, n int64, full stages.Reason, wait time.Duration, limit *admissionWait) *stages.Verdict {
+	n = b.clamp(n)
+	if b.try(n) {
+		return nil
+	}
+	c := b.enqueue(n)
+	if c == nil {
+		return nil
+	}
+	start := time.Now()
+	defer func() { p.admissionWaits.Add(1); p.admissionWaitNanos.Add(int64(time.Since(start))) }()
+	reason := full
+	select {
+	case <-c.granted:
+		return nil
+	case <-ctx.Done():
+		reason = stages.NotSent
+	case <-p.draining:
+		reason = stages.Draining
+	case <-limit.start(wait):
+	}
+	if !b.cancel(c) {
+		return nil // granted at the last moment
+	}
+	return &stages.Verdict{Outcome: stages.Refused, Reason: reason}
+}

@@ -1,0 +1,112 @@
+package pipeline
+
+// The batch worker: feeds its Batcher and decides when batches leave: when they
+// are full, when they have lingered, or, without linger, when there is no more
+// input (smart batching: no delay at light load, large batches at heavy load).
+
+import (
+	"time"
+
+	"github.com/event-gateway/event-gateway/ring"
+	"github.com/event-gateway/event-gateway/stages"
+)
+
+type batchWorker struct {
+	worker
+	batcher *stages.Batcher
+	in      fanIn[*stages.Event]
+	out     fanOut[*stages.RecordBatch]
+	// empties are the rings on which the produce workers give emptied batches back.
+	empties []*ring.Consumer[*stages.RecordBatch]
+	buffer  [burstSize]*stages.RecordBatch
+}
+
+// batchLoop is the goroutine of a batch worker.
+func (w *batchWorker) batchLoop() {
+	defer w.out.close()
+	burst := make([]*stages.Event, burstSize)
+	for {
+		n := w.in.take(burst)
+		if n == 0 {
+			if w.in.drained() {
+				w.release(w.batcher.Flush)
+				return
+			}
+			if w.batcher.Lingers() {
+				w.linger()
+			} else {
+				w.release(w.batcher.Flush)
+				w.await(w.in.ready)
+			}
+			continue
+		}
+		w.reclaim()
+		now := w.p.now()
+		w.count(burst[:n]) // before Add: a batch that leaves takes its events along
+		for _, ev := range burst[:n] {
+			w.add(ev, now)
+		}
+		w.release(func() *stages.RecordBatch { return w.batcher.Due(now) })
+	}
+}
+
+// linger waits for input or until the oldest open batch is due.
+func (w *batchWorker) linger() {
+	due, open := w.batcher.NextDue()
+	if !open {
+		w.await(w.in.ready)
+		return
+	}
+	start := w.idle()
+	if !w.waiter.WaitUntil(w.in.ready, w.p.epoch.Add(time.Duration(due))) {
+		now := w.p.now()
+		w.release(func() *stages.RecordBatch { return w.batcher.Due(now) })
+	}
+	w.resume(start)
+}
+
+// release passes on the batches that next gives until it gives none.
+func (w *batchWorker) release(next func() *stages.RecordBatch) {
+	for batch := next(); batch != nil; batch = next() {
+		w.send(batch)
+	}
+	w.out.flush(w.waiter, &w.counts)
+}
+
+// add gives one event to the batcher. After a panic the event is refused and leaves the graph here.
+func (w *batchWorker) add(ev *stages.Event, now int64) {
+	if w.tryAdd(ev, now) != 0 && !ev.Live() {
+		w.answerOne(ev)
+		w.p.retire(ev)
+	}
+}
+
+func (w *batchWorker) tryAdd(ev *stages.Event, now int64) (panicked int) {
+	one := [1]*stages.Event{ev}
+	defer w.rescue(one[:], &panicked)
+	batch := w.batcher.Add(ev, now)
+	w.answerOne(ev)
+	if batch != nil {
+		w.send(batch)
+	}
+	return 0
+}
+
+// send stages a batch for the produce worker of its partition. Batches of
+// ended events have none; worker i always has a link to i mod n.
+func (w *batchWorker) send(batch *stages.RecordBatch) {
+	h := uint32(w.index)
+	if batch.Partition != nil {
+		h = batch.Partition.Route()
+	}
+	w.out.stage(batch, h)
+}
+
+// reclaim takes emptied batches back.
+func (w *batchWorker) reclaim() {
+	for _, r := range w.empties {
+		for _, batch := range w.buffer[:r.Pop(w.buffer[:])] {
+			w.batcher.Recycle(batch)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package pipeline
+
+// The decode worker: its lane, its events, and the walk from messages to events.
+
+import (
+	"github.com/event-gateway/event-gateway/ring"
+	"github.com/event-gateway/event-gateway/stages"
+)
+
+// slabSize is how many events are allocated at once.
+const slabSize = 256
+
+// decodeWorker turns the messages of one lane into events.
+type decodeWorker struct {
+	worker
+	lane    *ring.MPSC[*stages.Message]
+	decoder *stages.Decoder
+	out     fanOut[*stages.Event]
+
+	// waiting are messages taken from the lane, in order, not started yet.
+	waiting []*stages.Message
+	buffer  [16]*stages.Message
+
+	// stack are free events. Last in, first out: under light load the same few stay in the cache.
+	stack []*stages.Event
+	// returned brings back retired events; it holds all of them.
+	returned *ring.Consumer[*stages.Event]
+	// made and most count the events of this worker: allocated in slabs, up to a bound, never given back.
+	made, most int
+}
+
+// decodeLoop is the goroutine of a decode worker.
+func (w *decodeWorker) decodeLoop() {
+	defer w.out.close()
+	burst := make([]*stages.Event, 0, burstSize)
+	for {
+		burst = w.fill(burst[:0])
+		if len(burst) == 0 {
+			if w.decoder.Active() { // all events of this worker are on their way
+				w.await(func() bool { return w.returned.Len() > 0 })
+				continue
+			}
+			if w.p.stopping.Load() && !w.lane.Ready() {
+				return
+			}
+			w.await(func() bool { return w.lane.Ready() || w.p.stopping.Load() })
+			continue
+		}
+		w.decoder.NextRun()
+		w.answer(burst)
+		w.count(burst)
+		for _, ev := range burst {
+			w.out.stage(ev, ev.Shard)
+		}
+		w.out.flush(w.waiter, &w.counts)
+	}
+}
+
+// fill decodes events into the burst until it is full, the lane is empty, or no event is free.
+func (w *decodeWorker) fill(burst []*stages.Event) []*stages.Event {
+	for len(burst) < burstSize {
+		if !w.decoder.Active() && !w.next() {
+			break
+		}
+		if m := w.decoder.Answered(); m != nil { // a deadline was faster
+			w.decoder.Skip()
+			w.p.drop(m, 1)
+			continue
+		}
+		ev := w.take()
+		if ev == nil {
+			break
+		}
+		burst = append(burst, ev)
+		w.decode(ev)
+	}
+	return burst
+}
+
+// next starts the next message of the lane; false when there is none.
+func (w *decodeWorker) next() bool {
+	if len(w.waiting) == 0 {
+		n := w.lane.Pop(w.buffer[:])
+		w.waiting = w.buffer[:n]
+		if n == 0 {
+			return false
+		}
+	}
+	w.decoder.Start(w.waiting[0])
+	w.waiting = w.waiting[1:]
+	return true
+}
+
+// take is a free event, or nil when all that the worker may have are on their way.
+func (w *decodeWorker) take() *stages.Event {
+	if len(w.stack) == 0 {
+		w.refill()
+	}
+	n := len(w.stack)
+	if n == 0 {
+		return nil
+	}
+	ev := w.stack[n-1]
+	w.stack = w.stack[:n-1]
+	return ev
+}
+
+func (w *decodeWorker) refill() {
+	n := w.returned.Pop(w.stack[:cap(w.stack)])
+	w.stack = w.stack[:n]
+	if n > 0 || w.made == w.most {
+		return
+	}
+	slab := make([]stages.Event, slabSize)
+	for i := range slab {
+		slab[i].Home = w.index
+		w.stack = append(w.stack, &slab[i])
+	}
+	w.made += slabSize
+}
+
+// decode reads the next event; a panic refuses that event.
+func (w *decodeWorker) decode(ev *stages.Event) {
+	var done int
+	one := [1]*stages.Event{ev}
+	defer w.rescue(one[:], &done)
+	w.decoder.Next(ev)
+}

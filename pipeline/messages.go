@@ -1,0 +1,163 @@
+package pipeline
+
+// Messages from receipt to release: what handlers do with the pipeline. See
+// api.go for the walk.
+
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/event-gateway/event-gateway/stages"
+)
+
+// messagePool keeps messages by the number of results they have room for, so
+// that a unary call does not carry the 700 KiB of a batch of 10,000.
+type messagePool struct{ classes [len(resultClasses)]sync.Pool }
+
+// resultClasses are the sizes of the pools; a message with more results is not kept.
+var resultClasses = [...]int{4, 128, 1024}
+
+func (mp *messagePool) get(n int) *stages.Message {
+	for i, size := range resultClasses {
+		if n <= size {
+			if m, ok := mp.classes[i].Get().(*stages.Message); ok {
+				return m
+			}
+			return &stages.Message{Results: make([]stages.Result, 0, size)}
+		}
+	}
+	return &stages.Message{}
+}
+
+func (mp *messagePool) put(m *stages.Message) {
+	for i, size := range resultClasses {
+		if cap(m.Results) == size {
+			mp.classes[i].Put(m)
+			return
+		}
+	}
+}
+
+// Receive takes a message from the pool and counts its events as accepted. n is
+// the number of events from stages.Scan (1 for Single and Malformed). Received
+// is set to now, Deadline to now + DELIVERY_TIMEOUT; the caller may shorten it.
+func (p *Pipeline) Receive(client *stages.Client, frame []byte, buffer stages.Freer, kind stages.Kind, n int) *stages.Message {
+	m := p.messages.get(n)
+	m.Arm(n)
+	m.Frame, m.Buffer, m.Kind, m.Client = frame, buffer, kind, client
+	m.Charge = charge(frame, n)
+	m.Received = time.Now()
+	m.Deadline = m.Received.Add(p.deliveryTimeout)
+	p.live.Add(1)
+	p.accepted[m.Origin].Add(uint64(n))
+	return m
+}
+
+// Lane picks the entrance for a new stream or unary call, in turn.
+func (p *Pipeline) Lane() Lane { return Lane(p.nextLane.Add(1) % uint64(len(p.decoders))) }
+
+// Submit puts an admitted message into a lane. It never waits: a lane holds
+// more than can be admitted.
+func (p *Pipeline) Submit(lane Lane, m *stages.Message) {
+	d := p.decoders[lane]
+	for !d.lane.TryPush(m) {
+		// Only a claim that is not taken yet by the consumer can make a lane look full, and only for a moment.
+		runtime.Gosched()
+	}
+	d.waiter.Wake()
+}
+
+// Refuse answers every event of a message that was not submitted. Completed is not called.
+func (p *Pipeline) Refuse(m *stages.Message, v stages.Verdict) {
+	m.Owner = nil
+	for i := range m.Results {
+		if m.WinQueued(i) {
+			m.SetVerdict(i, v)
+		}
+	}
+	n := m.Events()
+	p.callers.add(m.Origin, &v, n)
+	m.Settle(n)
+	m.Drop(n) // never submitted: no event of it exists; the owner's reference stays
+}
+
+// Expire ends the wait for a submitted m: what is still queued is refused
+// (reason: NotSent, or Draining in a drain), what was handed to Kafka is
+// answered unknown. m is answered when it returns.
+func (p *Pipeline) Expire(m *stages.Message, reason stages.Reason) {
+	refused, unknown := p.sweep(m, reason, true)
+	if n := refused + unknown; n > 0 {
+		m.Settle(n)
+	}
+	for !m.Answered() {
+		// Somebody won an event just before us and is between winning and settling it: a few instructions.
+		runtime.Gosched()
+	}
+}
+
+// sweep answers events from outside the graph, without settling them.
+func (p *Pipeline) sweep(m *stages.Message, reason stages.Reason, handedToo bool) (refused, unknown int) {
+	notSent := stages.Verdict{Outcome: stages.Refused, Reason: reason, Stage: stages.AtProduce}
+	inDoubt := stages.Verdict{Outcome: stages.Unknown, Reason: stages.OutcomeUnknown, Stage: stages.AtProduce}
+	for i := range m.Results {
+		switch {
+		case m.WinQueued(i):
+			m.SetBlindVerdict(i, notSent)
+			refused++
+		case handedToo && m.WinHanded(i):
+			m.SetVerdict(i, inDoubt)
+			unknown++
+		}
+	}
+	if refused > 0 {
+		p.callers.add(m.Origin, &notSent, refused)
+	}
+	if unknown > 0 {
+		p.callers.add(m.Origin, &inDoubt, unknown)
+	}
+	return refused, unknown
+}
+
+// Abandon ends the owner's interest in a submitted m because the caller is
+// gone: what is queued is refused, what is handed is counted as what becomes of
+// it, unknown at the deadline. It takes the owner's reference; m must not be
+// touched after it. Completed may still be called, once, during or after it.
+func (p *Pipeline) Abandon(m *stages.Message) {
+	if refused, _ := p.sweep(m, stages.NotSent, false); refused > 0 {
+		m.Settle(refused)
+	}
+	if m.Answered() {
+		p.Release(m)
+		return
+	}
+	p.janitor.adopt(m)
+}
+
+// Release gives the owner's reference back; m, its Frame and its Results must
+// not be touched after it.
+func (p *Pipeline) Release(m *stages.Message) { p.drop(m, 1) }
+
+// drop gives n references back and recycles the message with the last one.
+func (p *Pipeline) drop(m *stages.Message, n int) {
+	if !m.Drop(n) {
+		return
+	}
+	if poison {
+		for i := range m.Frame {
+			m.Frame[i] = poisonByte
+		}
+	}
+	if m.Buffer != nil {
+		m.Buffer.Free()
+	}
+	client, taken, admitted := m.Client, m.Charge, m.Admitted
+	*m = stages.Message{Results: m.Results[:0]}
+	p.messages.put(m)
+	if admitted {
+		p.inflight.release(p.inflight.clamp(taken))
+		share := client.Share.(*budget)
+		share.release(share.clamp(taken))
+	}
+	p.live.Add(-1)
+}

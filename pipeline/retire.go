@@ -1,0 +1,137 @@
+package pipeline
+
+// The retirer: one goroutine that takes what comes out of the graph, answers
+// what was handed to Kafka with Kafka's verdict, and gives everything back.
+
+import (
+	"time"
+
+	"github.com/event-gateway/event-gateway/ring"
+	"github.com/event-gateway/event-gateway/stages"
+)
+
+type retirer struct {
+	p      *Pipeline
+	inbox  *ring.MPSC[*stages.Event]
+	waiter *ring.Waiter
+	counts *outcomeCounts
+	// latency is receipt to acknowledgement, an entry an event.
+	latency histogram
+	// homes are the free rings of the decode workers.
+	homes []home
+
+	// run collects neighbours of one message, which are settled and dropped at once.
+	run struct {
+		msg     *stages.Message
+		acked   int
+		settled int
+		retired int
+	}
+}
+
+// home is the way back of one decode worker's events. The ring holds all of them, so a push always fits.
+type home struct {
+	free   *ring.Producer[*stages.Event]
+	waiter *ring.Waiter
+	staged []*stages.Event
+}
+
+// Report is what a Producer calls once for each event, after setting ev.Ack.
+// It never blocks and may be called from any goroutine.
+func (p *Pipeline) Report(ev *stages.Event) { p.retire(ev) }
+
+// retire hands an event to the retirer. The inbox holds more than all events there are.
+func (p *Pipeline) retire(ev *stages.Event) {
+	if !p.retirer.inbox.TryPush(ev) {
+		panic("BUG: the retirer's inbox is full: an event was reported twice")
+	}
+	p.retirer.waiter.Wake()
+}
+
+// retireLoop is the retirer's goroutine.
+func (r *retirer) retireLoop() {
+	burst := make([]*stages.Event, burstSize)
+	for {
+		n := r.inbox.Pop(burst)
+		if n == 0 {
+			if r.p.closed.Load() && !r.inbox.Ready() {
+				return
+			}
+			r.waiter.Wait(func() bool { return r.inbox.Ready() || r.p.closed.Load() })
+			continue
+		}
+		r.retireBurst(burst[:n], time.Now())
+	}
+}
+
+func (r *retirer) retireBurst(burst []*stages.Event, now time.Time) {
+	for _, ev := range burst {
+		if ev.Msg != r.run.msg {
+			r.endRun(now)
+			r.run.msg = ev.Msg
+		}
+		if ev.Handed {
+			r.answer(ev)
+		}
+		if ev.Cost != 0 {
+			ev.Partition.AddInflight(-ev.Cost)
+		}
+		r.run.retired++
+		h := &r.homes[ev.Home]
+		ev.Reset()
+		h.staged = append(h.staged, ev)
+	}
+	r.endRun(now)
+	for i := range r.homes {
+		h := &r.homes[i]
+		if len(h.staged) == 0 {
+			continue
+		}
+		if h.free.Push(h.staged) != len(h.staged) {
+			panic("BUG: a free ring is full: an event was retired twice")
+		}
+		h.staged = h.staged[:0]
+		h.waiter.Wake()
+	}
+}
+
+// answer gives a handed event the Producer's verdict, unless a deadline has answered it with unknown.
+func (r *retirer) answer(ev *stages.Event) {
+	m, i := ev.Msg, ev.Index
+	acked := ev.Ack.Verdict.Outcome == stages.Acknowledged
+	if !m.WinHanded(i) {
+		if acked {
+			bump(&r.p.lateAcks, 1)
+		}
+		return
+	}
+	res := &m.Results[i]
+	res.Topic = ev.Topic
+	if acked {
+		res.Outcome, res.Stage = stages.Acknowledged, stages.AtProduce
+		res.Partition, res.Offset = ev.Ack.Partition, ev.Ack.Offset
+		r.run.acked++
+	} else {
+		res.Partition, res.Offset = ev.Partition.ID, -1
+		m.SetVerdict(i, ev.Ack.Verdict)
+		r.counts.add(m.Origin, &ev.Ack.Verdict, 1)
+	}
+	r.run.settled++
+}
+
+// endRun settles and drops the events of one message that came in a row.
+func (r *retirer) endRun(now time.Time) {
+	run := &r.run
+	if run.msg == nil {
+		return
+	}
+	if run.acked > 0 {
+		r.counts.outcomes[run.msg.Origin][stages.Acknowledged].Add(uint64(run.acked))
+		r.latency.observe(now.Sub(run.msg.Received), uint64(run.acked))
+	}
+	if run.settled > 0 {
+		run.msg.Settle(run.settled)
+	}
+	r.p.drop(run.msg, run.retired)
+	run.msg, run.acked, run.settled, run.retired = nil, 0, 0, 0
+}
