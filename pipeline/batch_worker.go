@@ -57,12 +57,12 @@ func (w *batchWorker) linger() {
 		w.await(w.in.ready)
 		return
 	}
-	start := time.Now()
+	start := w.idle()
 	if !w.waiter.WaitUntil(w.in.ready, w.p.epoch.Add(time.Duration(due))) {
 		now := w.p.now()
 		w.release(func() *stages.RecordBatch { return w.batcher.Due(now) })
 	}
-	bump(&w.counts.idleNanos, uint64(time.Since(start)))
+	w.resume(start)
 }
 
 // release passes on the batches that next gives until it gives none.

@@ -33,6 +33,7 @@ type workerCounts struct {
 	events    atomic.Uint64
 	bursts    atomic.Uint64
 	idleNanos atomic.Uint64 // waiting for input, polling and yielding included
+	idleSince atomic.Int64  // since when it waits now, in nanoseconds of Pipeline.now; 0 = it does not
 	fullNanos atomic.Uint64 // waiting for room in an output
 	fullWaits atomic.Uint64
 	panics    atomic.Uint64

@@ -86,6 +86,9 @@ func (p *Pipeline) writeWorkers(w io.Writer) {
 		c := &wk.counts
 		labels := fmt.Sprintf(`{stage=%q,worker="%d"}`, wk.id, wk.index)
 		idle, full := int64(c.idleNanos.Load()), int64(c.fullNanos.Load())
+		if since := c.idleSince.Load(); since > 0 {
+			idle += max(p.now()-since, 0)
+		}
 		metrics.WriteCounterUint64(w, `gateway_stage_events_total`+labels, c.events.Load())
 		metrics.WriteCounterUint64(w, `gateway_stage_bursts_total`+labels, c.bursts.Load())
 		metrics.WriteCounterFloat64(w, `gateway_stage_busy_seconds_total`+labels, seconds(max(up-idle-full, 0)))

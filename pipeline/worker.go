@@ -34,9 +34,21 @@ func (p *Pipeline) newWorker(id stages.StageID, index int) worker {
 
 // await waits until ready, counting the time as idle.
 func (w *worker) await(ready func() bool) {
-	start := time.Now()
+	start := w.idle()
 	w.waiter.Wait(ready)
-	bump(&w.counts.idleNanos, uint64(time.Since(start)))
+	w.resume(start)
+}
+
+// idle and resume bracket a wait for input.
+func (w *worker) idle() (start int64) {
+	start = w.p.now()
+	w.counts.idleSince.Store(start)
+	return start
+}
+
+func (w *worker) resume(start int64) {
+	w.counts.idleSince.Store(0)
+	bump(&w.counts.idleNanos, uint64(w.p.now()-start))
 }
 
 // answer turns the verdicts of a burst into answers. Events whose answer

@@ -1,0 +1,183 @@
+# Every task a developer or CI runs; `make help` lists them. Nothing needs more than Go, unless its line says so.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Set by hand where there is no Git history, as in the container build.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# The Kafka port that `make run` opens on the loopback interface for any Kafka client.
+EMBEDDED_KAFKA_PORT ?= 9092
+# In percent, outside generated code.
+COVERAGE_MIN ?= 80
+
+# --- developer tools --------------------------------------------------------------------------------
+# Built from source once per version (golangci-lint and buf take minutes) into a cache outside the repository.
+GO_VERSION := $(shell go env GOVERSION)
+EVENT_GATEWAY_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/event-gateway
+TOOLS_CACHE := $(abspath $(EVENT_GATEWAY_CACHE))/bin/$(GO_VERSION)
+# $(call tool_dir,NAME,MODULE,GO.MOD FOLDER): the cache folder of that tool in the version that its go.mod pins.
+tool_dir = $(TOOLS_CACHE)/$(1)-$(shell awk '$$1 == "$(2)" && $$2 ~ /^v/ {print $$2; exit}' $(3)/go.mod)
+
+BUF := $(call tool_dir,buf,github.com/bufbuild/buf,tools/buf)/buf
+PROTOC_GEN_GO := $(call tool_dir,protoc-gen-go,google.golang.org/protobuf,tools)/protoc-gen-go
+PROTOC_GEN_GO_GRPC := $(call tool_dir,protoc-gen-go-grpc,google.golang.org/grpc/cmd/protoc-gen-go-grpc,tools)/protoc-gen-go-grpc
+GOLANGCI_LINT := $(call tool_dir,golangci-lint,github.com/golangci/golangci-lint/v2,tools)/golangci-lint
+GRPCURL := $(call tool_dir,grpcurl,github.com/fullstorydev/grpcurl,tools)/grpcurl
+BENCHSTAT := $(call tool_dir,benchstat,golang.org/x/perf,tools)/benchstat
+TOOLS := $(BUF) $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) $(GOLANGCI_LINT) $(GRPCURL) $(BENCHSTAT)
+
+# $(call build_tool,PACKAGE,GO.MOD FOLDER): builds beside the target and renames, so that a stopped build leaves none.
+define build_tool
+@echo "building $(@F) from source, once per version: $@"
+@mkdir -p $(@D)
+@go -C $(2) build -o $@.new $(1) && mv $@.new $@
+endef
+
+$(BUF):                ; $(call build_tool,github.com/bufbuild/buf/cmd/buf,tools/buf)
+$(PROTOC_GEN_GO):      ; $(call build_tool,google.golang.org/protobuf/cmd/protoc-gen-go,tools)
+$(PROTOC_GEN_GO_GRPC): ; $(call build_tool,google.golang.org/grpc/cmd/protoc-gen-go-grpc,tools)
+$(GOLANGCI_LINT):      ; $(call build_tool,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,tools)
+$(GRPCURL):            ; $(call build_tool,github.com/fullstorydev/grpcurl/cmd/grpcurl,tools)
+$(BENCHSTAT):          ; $(call build_tool,golang.org/x/perf/cmd/benchstat,tools)
+
+# buf finds the plugins on PATH.
+PROTO_PATH := $(patsubst %/,%,$(dir $(BUF))):$(patsubst %/,%,$(dir $(PROTOC_GEN_GO))):$(patsubst %/,%,$(dir $(PROTOC_GEN_GO_GRPC)))
+
+# Client libraries of the languages that `make test-kafka` calls the gateway from, in the same cache.
+GRPCIO_VERSION := 1.85.1
+GRPC_JS_VERSION := 1.14.7
+GRPC_PROTO_LOADER_VERSION := 0.8.1
+CLIENTS_CACHE := $(abspath $(EVENT_GATEWAY_CACHE))/clients
+PYTHON_ENV := $(CLIENTS_CACHE)/python-grpcio-$(GRPCIO_VERSION)
+NODE_ENV := $(CLIENTS_CACHE)/node-grpc-js-$(GRPC_JS_VERSION)-proto-loader-$(GRPC_PROTO_LOADER_VERSION)
+
+$(PYTHON_ENV)/complete:
+	rm -rf $(@D)
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check \
+	  grpcio==$(GRPCIO_VERSION) grpcio-tools==$(GRPCIO_VERSION)
+	touch $@
+
+$(NODE_ENV)/complete:
+	rm -rf $(@D)
+	mkdir -p $(@D)
+	npm install --silent --no-audit --no-fund --prefix $(@D) \
+	  @grpc/grpc-js@$(GRPC_JS_VERSION) @grpc/proto-loader@$(GRPC_PROTO_LOADER_VERSION)
+	touch $@
+
+# $(call packages,FOLDERS): the patterns of those that exist.
+packages = $(patsubst %,./%/...,$(wildcard $(1)))
+
+##@ Use
+
+.PHONY: build
+build: ## Build ./gateway: static, with its version in it
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o gateway .
+
+.PHONY: run
+run: build ## Run a single gateway with its own broker on 127.0.0.1:9092, no rate limit
+	@echo "make run: embedded Kafka broker on 127.0.0.1:$(EMBEDDED_KAFKA_PORT), rate limit off"
+	EMBEDDED_KAFKA_PORT=$(EMBEDDED_KAFKA_PORT) RATE_LIMIT_ENABLED=false ./gateway
+
+.PHONY: demo
+demo: build ## Start a gateway, send events, read them back with a Kafka client, compare, stop
+	go run ./bench/demo
+
+##@ Develop
+
+.PHONY: deps
+deps: $(TOOLS) ## Fetch the modules and build the developer tools (minutes, the first time)
+	go mod download
+
+.PHONY: tools
+tools: $(TOOLS) ## Build the developer tools and print where they are
+	@printf '%s\n' $(TOOLS)
+
+.PHONY: fmt
+fmt: $(GOLANGCI_LINT) $(BUF) ## Format Go and proto files
+	$(GOLANGCI_LINT) fmt ./...
+	$(BUF) format -w
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## Lint all Go code, formatting included
+	$(GOLANGCI_LINT) run ./...
+
+.PHONY: proto
+proto: $(BUF) $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) ## Generate the Go code of the proto files
+	PATH="$(PROTO_PATH):$$PATH" buf generate
+
+.PHONY: proto-check
+proto-check: $(BUF) $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) ## Lint the proto files; fail on stale code and API breaks
+	PATH="$(PROTO_PATH):$$PATH" tools/proto-check
+
+##@ Test
+
+# Where goroutines meet: these also run under the race detector.
+RACE := $(call packages,ring stages pipeline transport kafka)
+# Where they meet without locks: these also run on one processor, where a waiter that spins would starve its peer.
+LOCK_FREE := $(call packages,ring pipeline)
+
+.PHONY: test
+test: ## Run all tests, the concurrent packages under -race too (2 cores: under 3 minutes)
+	go test -vet=off ./...
+	$(if $(RACE),GOMAXPROCS=4 go test -vet=off -race -count=1 $(RACE))
+	$(if $(LOCK_FREE),GOMAXPROCS=1 go test -vet=off -race -count=1 $(LOCK_FREE))
+
+.PHONY: test-short
+test-short: ## Run the quick tests only
+	go test -vet=off -short ./...
+
+.PHONY: test-order
+test-order: ## Hold the order of events in all 4,096 shapes of the pipeline (under 3 minutes)
+	ORDER_FULL=1 go test -vet=off ./pipeline -run TestOrder -count=1 -timeout 10m
+
+.PHONY: client-deps
+client-deps: $(PYTHON_ENV)/complete $(NODE_ENV)/complete ## Fetch the Python and Node gRPC libraries for test-kafka
+
+# The tests find Python with grpcio and grpcio-tools in CLIENT_PYTHON, Node's modules by Node's own NODE_PATH, grpcurl
+# in GRPCURL.
+.PHONY: test-kafka
+test-kafka: client-deps $(GRPCURL) ## Test against Apache Kafka (needs Java 17, Maven, Python 3 and Node)
+	EVENT_GATEWAY_CACHE=$(abspath $(EVENT_GATEWAY_CACHE)) GRPCURL=$(GRPCURL) \
+	  CLIENT_PYTHON=$(PYTHON_ENV)/bin/python NODE_PATH=$(NODE_ENV)/node_modules \
+	  go test -vet=off -tags kafka -run Kafka -count=1 -timeout 20m $(call packages,kafka pipeline) .
+
+.PHONY: coverage
+coverage: ## Print the coverage outside generated code; fail under COVERAGE_MIN percent
+	go test -vet=off -coverpkg=./... -coverprofile=coverage.all ./...
+	grep -v '\.pb\.go:' coverage.all >coverage.out
+	rm coverage.all
+	go tool cover -html=coverage.out -o coverage.html
+	awk -v min=$(COVERAGE_MIN) -f tools/coverage.awk coverage.out
+
+.PHONY: bench
+bench: ## Measure: throughput, latency, allocations, flamegraphs, report in bench/out
+	go run ./bench
+
+##@ Containers (need Docker with Compose)
+
+.PHONY: docker-compose-up
+docker-compose-up: ## Build the image; start three Kafka brokers, the gateway and Prometheus
+	VERSION=$(VERSION) docker compose up --build --detach --wait
+
+.PHONY: docker-compose-down
+docker-compose-down: ## Stop them; stored events stay in the volumes
+	docker compose down
+
+.PHONY: docker-compose-logs
+docker-compose-logs: ## Follow their logs
+	docker compose logs --follow
+
+##@ Other
+
+.PHONY: clean
+clean: ## Remove what was built and measured; ./data (events) and the cached tools stay
+	rm -rf gateway coverage.all coverage.out coverage.html bench/out
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@ / {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z][a-z-]*:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,276 @@
+package pipeline
+
+// What the tests share: frames, a Producer that records what it got and answers
+// from another goroutine, streams that submit and wait.
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/event-gateway/event-gateway/stages"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// testEvent is what a test says about an event.
+type testEvent struct {
+	id, source, key string
+	data            []byte
+}
+
+// encode appends the event as field 1 of a request.
+func (e testEvent) encode(b []byte) []byte {
+	var ev []byte
+	text := func(n protowire.Number, s string) {
+		if s != "" {
+			ev = protowire.AppendString(protowire.AppendTag(ev, n, protowire.BytesType), s)
+		}
+	}
+	text(1, e.id)
+	text(2, e.source)
+	text(3, "test.happened")
+	ev = protowire.AppendBytes(protowire.AppendTag(ev, 5, protowire.BytesType), e.data)
+	text(12, e.key)
+	return protowire.AppendBytes(protowire.AppendTag(b, 1, protowire.BytesType), ev)
+}
+
+func frameOf(events ...testEvent) []byte {
+	var b []byte
+	for _, e := range events {
+		b = e.encode(b)
+	}
+	return b
+}
+
+// stamp is an event's identity in its data: stream and sequence number.
+func stamp(stream, seq int) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(stream)), uint64(seq))
+}
+
+// stored is what the recording producer keeps of an event.
+type stored struct {
+	stream, seq int
+	key         string
+}
+
+// recorder is a Producer that appends to a log for each partition and
+// acknowledges on one goroutine, partitions in random turns, as a Kafka client does.
+type recorder struct {
+	report func(*stages.Event)
+	mu     sync.Mutex // guards the following
+	logs   map[*stages.Partition][]stored
+	queue  []*stages.Event
+	rng    *rand.Rand
+	more   chan struct{}
+	done   chan struct{}
+	// verdict decides what becomes of an event; nil acknowledges.
+	verdict func(ev *stages.Event) stages.Verdict
+	// held keeps events unreported until heal.
+	hold atomic.Bool
+}
+
+func newRecorder(report func(*stages.Event), seed uint64) *recorder {
+	return &recorder{report: report, logs: map[*stages.Partition][]stored{}, rng: rand.New(rand.NewPCG(seed, 1)),
+		more: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+func (r *recorder) Produce(p *stages.Partition, events []*stages.Event) {
+	r.mu.Lock()
+	for _, ev := range events {
+		if len(ev.Data) >= 16 {
+			r.logs[p] = append(r.logs[p], stored{
+				stream: int(binary.BigEndian.Uint64(ev.Data)), seq: int(binary.BigEndian.Uint64(ev.Data[8:])), key: string(ev.PartitionKey),
+			})
+		}
+		ev.Ack = stages.Ack{Verdict: stages.Verdict{Outcome: stages.Acknowledged}, Partition: p.ID, Offset: int64(len(r.logs[p]) - 1)}
+		if r.verdict != nil {
+			if v := r.verdict(ev); v.Outcome != stages.Pending {
+				ev.Ack.Verdict = v
+			}
+		}
+	}
+	r.queue = append(r.queue, events...)
+	r.mu.Unlock()
+	r.kick()
+}
+
+func (r *recorder) kick() {
+	select {
+	case r.more <- struct{}{}:
+	default:
+	}
+}
+
+// heal lets held events be reported.
+func (r *recorder) heal() { r.hold.Store(false); r.kick() }
+
+// acknowledgeLoop reports what was produced until stop.
+func (r *recorder) acknowledgeLoop() {
+	for {
+		select {
+		case <-r.more:
+		case <-r.done:
+			return
+		}
+		if r.hold.Load() {
+			continue
+		}
+		r.mu.Lock()
+		queue := r.queue
+		r.queue = nil
+		r.mu.Unlock()
+		for _, ev := range queue {
+			r.report(ev)
+		}
+	}
+}
+
+// harness is a running pipeline with its recorder.
+type harness struct {
+	t      testing.TB
+	p      *Pipeline
+	r      *recorder
+	topics *stages.Topics
+	client *stages.Client
+	wg     sync.WaitGroup
+}
+
+type testLog struct{ panics atomic.Int64 }
+
+func (l *testLog) Panic(stages.StageID, int, any, []byte, string) { l.panics.Add(1) }
+
+func testConfig() (Config, stages.Config) {
+	return Config{
+			RingCapacity: 64, MaxInflight: 8 * stages.MiB, ClientMaxInflight: 8 * stages.MiB, PartitionMaxInflight: 8 * stages.MiB,
+			AdmissionTimeout: 250 * time.Millisecond, DeliveryTimeout: 20 * time.Second,
+		}, stages.Config{
+			MaxEventBytes: 900_000, MaxBatchEvents: 10_000, RateLimitRPS: 1e9, RateLimitBurst: 1e9,
+			BatchMaxEvents: 1024, BatchMaxBytes: 900_000,
+		}
+}
+
+// option changes a harness's configuration.
+type option func(cfg *Config, parts *Parts)
+
+func withWorkers(decode, validate, ratelimit, transform, batch, produce int) option {
+	return func(cfg *Config, _ *Parts) {
+		cfg.DecodeWorkers, cfg.ValidateWorkers, cfg.RateLimitWorkers = decode, validate, ratelimit
+		cfg.TransformWorkers, cfg.BatchWorkers, cfg.ProduceWorkers = transform, batch, produce
+	}
+}
+
+const testPartitions = 7
+
+func newHarness(t testing.TB, options ...option) *harness {
+	cfg, sc := testConfig()
+	h := &harness{t: t, topics: stages.NewTopics("events")}
+	h.topics.Default.SetPartitions(testPartitions)
+	parts := Parts{Stages: sc, Topics: h.topics, Log: &testLog{}}
+	for _, o := range options {
+		o(&cfg, &parts)
+	}
+	p, err := New(cfg, parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.p = p
+	h.r = newRecorder(p.Report, 1)
+	h.client = p.NewClient("test")
+	h.wg.Go(h.r.acknowledgeLoop)
+	p.Start(h.r)
+	return h
+}
+
+// close drains and checks that nothing is left behind: no event in flight, no byte of the budget, every event home.
+func (h *harness) close() {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := h.p.AwaitIdle(ctx); err != nil {
+		h.t.Fatalf("not idle: %d messages live, %d events in flight", h.p.live.Load(), h.p.InFlight())
+	}
+	h.p.Stop()
+	close(h.r.done)
+	h.wg.Wait()
+	h.p.Close()
+	if used, share := h.p.inflight.used.Load(), h.client.Share.(*budget).used.Load(); used != 0 || share != 0 {
+		h.t.Errorf("%d bytes of the budget and %d of the client's are left", used, share)
+	}
+	if n := h.p.InFlight(); n != 0 {
+		h.t.Errorf("%d events in flight at rest", n)
+	}
+	for _, d := range h.p.decoders {
+		if free := len(d.stack) + d.returned.Len(); free != d.made {
+			h.t.Errorf("decode worker %d: %d of its %d events came home", d.index, free, d.made)
+		}
+	}
+	for _, part := range h.topics.Default.Partitions() {
+		if n := part.Inflight(); n != 0 {
+			h.t.Errorf("partition %d: %d bytes in flight at rest", part.ID, n)
+		}
+	}
+	t := h.p.Totals(stages.FromGRPC)
+	sum := uint64(0)
+	for _, n := range t.Outcomes {
+		sum += n
+	}
+	if t.Outcomes[stages.Pending] != 0 || sum != t.Accepted {
+		h.t.Errorf("accounting: accepted %d, outcomes %v", t.Accepted, t.Outcomes)
+	}
+}
+
+// waiting is an Owner that a test waits on.
+type waiting struct{ completed chan struct{} }
+
+func (w *waiting) Completed(*stages.Message) { w.completed <- struct{}{} }
+
+func newWaiting() *waiting { return &waiting{make(chan struct{}, 1)} }
+
+// submit admits and submits one message; nil when admission refused it (the message is answered then).
+func (h *harness) submit(lane Lane, owner stages.Owner, kind stages.Kind, frame []byte, n int) (m *stages.Message, admitted bool) {
+	h.t.Helper()
+	m = h.p.Receive(h.client, frame, nil, kind, n)
+	m.Owner = owner
+	if v := h.p.Admit(context.Background(), m, -1); v != nil {
+		h.p.Refuse(m, *v)
+		return m, false
+	}
+	h.p.Submit(lane, m)
+	return m, true
+}
+
+// call submits one message and waits for its answer, which the caller releases.
+func (h *harness) call(kind stages.Kind, frame []byte, n int) *stages.Message {
+	h.t.Helper()
+	w := newWaiting()
+	m, admitted := h.submit(h.p.Lane(), w, kind, frame, n)
+	if admitted {
+		select {
+		case <-w.completed:
+		case <-time.After(20 * time.Second):
+			h.t.Fatal("no answer")
+		}
+	}
+	return m
+}
+
+// mustOutcome checks one result.
+func mustOutcome(t testing.TB, m *stages.Message, i int, outcome stages.Outcome, reason stages.Reason, stage stages.StageID) {
+	t.Helper()
+	if r := &m.Results[i]; r.Outcome != outcome || r.Reason != reason || r.Stage != stage {
+		t.Errorf("event %d: %v %v at %v, want %v %v at %v", i, r.Outcome, r.Reason, r.Stage, outcome, reason, stage)
+	}
+}
+
+func shapeName(w [6]int) string {
+	return fmt.Sprintf("decode=%d,validate=%d,ratelimit=%d,transform=%d,batch=%d,produce=%d", w[0], w[1], w[2], w[3], w[4], w[5])
+}

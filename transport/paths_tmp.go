@@ -1,0 +1,6 @@
+package transport
+
+const (
+	healthPath = "/health"
+	readyPath  = "/ready"
+)
