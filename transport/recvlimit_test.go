@@ -7,6 +7,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,16 +106,16 @@ type writeBuffer []byte
 func (b *writeBuffer) Write(p []byte) (int, error) { *b = append(*b, p...); return len(p), nil }
 
 // send sends data on a stream as far as the windows let it. False: the connection is closed or quit is.
-func (c *rawConn) send(id uint32, data []byte, quit *bool) bool {
+func (c *rawConn) send(id uint32, data []byte, quit *atomic.Bool) bool {
 	for len(data) > 0 {
 		c.windowMu.Lock()
-		for !c.closed && !*quit && (c.window[0] <= 0 || c.window[id] <= 0) {
+		for !c.closed && !quit.Load() && (c.window[0] <= 0 || c.window[id] <= 0) {
 			c.changed.Wait()
 		}
 		n := min(len(data), 16384, c.window[0], c.window[id])
 		c.window[0] -= n
 		c.window[id] -= n
-		end := c.closed || *quit
+		end := c.closed || quit.Load()
 		c.windowMu.Unlock()
 		if end {
 			return false
@@ -130,9 +131,9 @@ func (c *rawConn) send(id uint32, data []byte, quit *bool) bool {
 	return true
 }
 
-func (c *rawConn) quit(flag *bool) {
+func (c *rawConn) quit(flag *atomic.Bool) {
 	c.windowMu.Lock()
-	*flag = true
+	flag.Store(true)
 	c.windowMu.Unlock()
 	c.changed.Broadcast()
 }
@@ -150,7 +151,7 @@ func TestUnfinishedLargeMessages(t *testing.T) {
 	body := make([]byte, 1<<20)
 	header := binary.BigEndian.AppendUint32([]byte{0}, length)
 	var conns []*rawConn
-	var quit bool
+	var quit atomic.Bool
 	var senders sync.WaitGroup
 	for range 4 {
 		c := g.rawHTTP2()
@@ -177,6 +178,7 @@ func TestUnfinishedLargeMessages(t *testing.T) {
 		defer g.server.recv.mu.Unlock()
 		return g.server.recv.waiters.Len() > 100
 	})
+	g.eventually("the windows of the others are full", func() bool { return g.server.recv.unread.Load() > 40<<20 })
 	limit := int64(testSetup().config.MaxReceive)
 	for range 20 {
 		if held := g.server.recv.held(); held > limit {
@@ -222,7 +224,7 @@ func TestConnectionOverItsShareIsCut(t *testing.T) {
 		many = append(many, message...)
 	}
 	c := g.rawHTTP2()
-	var quit bool
+	var quit atomic.Bool
 	var senders sync.WaitGroup
 	for i := range 100 { // 100 windows of 256 KiB are far more than the 2 MiB for them
 		id := uint32(2*i + 1)
@@ -315,7 +317,7 @@ func TestSilentBodyIsNotCountedForEver(t *testing.T) {
 	g := start(t, nil)
 	c := g.rawHTTP2()
 	c.open(1, streamMethod)
-	var quit bool
+	var quit atomic.Bool
 	c.send(1, append(binary.BigEndian.AppendUint32([]byte{0}, 1000), make([]byte, 500)...), &quit)
 	g.eventually("half a message counted", func() bool { return g.server.recv.unread.Load() == 505 })
 	c.mu.Lock()
