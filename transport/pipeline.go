@@ -23,6 +23,7 @@ type Pipeline interface {
 	Abandon(m *stages.Message)
 	Release(m *stages.Message)
 	StartDrain()
+	Cutoff() <-chan struct{}
 }
 
 // receive turns a frame into a message of the pipeline. A verdict says that the frame is to be refused as a whole;

@@ -196,7 +196,7 @@ func tallyBatch(m *stages.Message) batchTally {
 		if ok {
 			t.succeeded++
 		}
-		if r.Assigned {
+		if _, assigned := m.EventID(i); assigned {
 			t.size += sizeText(fieldAssignedIDs, sizeIndexed(i, sizeText(fieldID, uuidLength)))
 		}
 		if m.WantResults {
@@ -223,7 +223,7 @@ func (t *batchTally) append(b []byte, m *stages.Message) []byte {
 		}
 	}
 	for i := range m.Results {
-		if m.Results[i].Assigned {
+		if _, assigned := m.EventID(i); assigned {
 			b = appendLength(b, fieldAssignedIDs, sizeIndexed(i, sizeText(fieldID, uuidLength)))
 			b = appendVarint(b, fieldIndex, uint64(i))
 			b = appendLength(b, fieldID, uuidLength)

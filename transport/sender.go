@@ -20,6 +20,8 @@ type sender struct {
 	armed bool
 	// idleTicks counts ticks without work.
 	idleTicks int
+	// cut: the drain's time is over, so every message is overdue.
+	cut bool
 }
 
 // send runs until the stream has ended or has been idle for a while.
@@ -34,6 +36,9 @@ func (st *ingestStream) send() {
 			return
 		}
 		s.flush()
+		for s.cut && s.expire() {
+			s.flush()
+		}
 		if st.end.Load() != streamOpen {
 			if s.complete() {
 				return
@@ -96,9 +101,16 @@ func (s *sender) sleep() bool {
 	if !s.armed {
 		s.arm()
 	}
+	cutoff := s.server.pipeline.Cutoff()
+	if s.cut {
+		cutoff = nil
+	}
 	select {
 	case <-s.wake:
 		s.idleTicks = 0
+		return true
+	case <-cutoff:
+		s.cut = true
 		return true
 	case <-s.tick.C:
 		s.armed = false
@@ -126,13 +138,16 @@ func (s *sender) arm() {
 // expire answers the overdue messages at the front of the window, and reports whether there may be more. Deadlines
 // rise along the window, so nothing behind a message in time is overdue.
 func (s *sender) expire() bool {
-	now := time.Now()
+	now, reason := time.Now(), stages.NotSent
+	if s.cut {
+		reason = stages.Draining
+	}
 	for _, m := range s.burst[:s.have] {
-		if now.Before(m.Deadline) {
+		if !s.cut && now.Before(m.Deadline) {
 			return false
 		}
 		if !m.Answered() {
-			s.server.pipeline.Expire(m, stages.NotSent)
+			s.server.pipeline.Expire(m, reason)
 		}
 	}
 	return s.have > 0 && s.end.Load() < clientGone

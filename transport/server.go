@@ -71,6 +71,10 @@ func New(cfg Config, p Pipeline, creds credentials.TransportCredentials) (*Serve
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
+	if cfg.DeliveryTimeout <= 0 || cfg.MaxBatchEvents <= 0 {
+		return nil, fmt.Errorf("transport: DeliveryTimeout=%v and MaxBatchEvents=%d must be copied from the pipeline's configuration",
+			cfg.DeliveryTimeout, cfg.MaxBatchEvents)
+	}
 	address := net.JoinHostPort(cfg.GRPCBind, strconv.Itoa(cfg.GRPCPort))
 	l, err := net.Listen("tcp", address)
 	if err != nil {

@@ -95,6 +95,9 @@ func (s *Server) await(ctx context.Context, m *stages.Message) error {
 	case <-w.timer.C:
 		s.pipeline.Expire(m, stages.NotSent)
 		<-w.done
+	case <-s.pipeline.Cutoff():
+		s.pipeline.Expire(m, stages.Draining)
+		<-w.done
 	case <-ctx.Done():
 		// Completed may still come, so this slot is not used again.
 		w.timer.Stop()

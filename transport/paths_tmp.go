@@ -1,6 +1,0 @@
-package transport
-
-const (
-	healthPath = "/health"
-	readyPath  = "/ready"
-)
