@@ -51,9 +51,9 @@ const (
 	// retentionEvery is how often old events are dropped.
 	retentionEvery = 10 * time.Second
 	// segmentShare: a partition's bytes are kept in about this many files, because retention frees whole files.
-	segmentShare            = 8
-	minSegment, maxSegment  = 1 << 20, 64 << 20
-	assumedPartitions int64 = 3
+	segmentShare                 = 8
+	minSegment, maxSegment       = 1 << 20, 64 << 20
+	assumedPartitions      int64 = 3
 )
 
 // StartEmbedded starts the embedded broker in cfg.EmbeddedDataDir.
