@@ -152,7 +152,11 @@ func TestOversize(t *testing.T) {
 // TestLimitFollowsTopic: the topic's own max.message.bytes bounds batches, and
 // a record of exactly the bound that RecordSize promises is stored.
 func TestLimitFollowsTopic(t *testing.T) {
-	r := newRig(t, nil, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "20000"})).ready()
+	r := newPreparedRig(t, func(c *kfake.Cluster) {
+		if err := c.CreateTopic("events", 1, map[string]string{"max.message.bytes": "20000"}); err != nil {
+			t.Fatal(err)
+		}
+	}, nil).ready()
 	if n := r.topics.Default.MaxMessageBytes(); n != 20000 {
 		t.Fatalf("max.message.bytes %d", n)
 	}
