@@ -84,6 +84,12 @@ type rig struct {
 // newRig starts a producer against a kfake cluster in memory.
 func newRig(t testing.TB, change func(*Config, *Parts), opts ...kfake.Opt) *rig {
 	t.Helper()
+	return newPreparedRig(t, func(*kfake.Cluster) {}, change, opts...)
+}
+
+// newPreparedRig lets prepare change the cluster before the producer sees it.
+func newPreparedRig(t testing.TB, prepare func(*kfake.Cluster), change func(*Config, *Parts), opts ...kfake.Opt) *rig {
+	t.Helper()
 	network := &kfake.VirtualNetwork{}
 	cluster, err := kfake.NewCluster(append([]kfake.Opt{
 		kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(network.Listen),
@@ -92,6 +98,7 @@ func newRig(t testing.TB, change func(*Config, *Parts), opts ...kfake.Opt) *rig 
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
+	prepare(cluster)
 	r := startRig(t, func(c *Config, p *Parts) {
 		c.Brokers = []string{"localhost:9092"}
 		p.dial = network.DialContext

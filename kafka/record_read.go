@@ -41,6 +41,9 @@ func eventFromValue(r *kgo.Record) (*eventv1.Event, error) {
 	if err := proto.Unmarshal(r.Value, ev); err != nil {
 		return nil, fmt.Errorf("record at offset %d of %s-%d: value is not an event.v1.Event: %w", r.Offset, r.Topic, r.Partition, err)
 	}
+	if ev.Timestamp != nil && ev.Timestamp.CheckValid() != nil {
+		return nil, fmt.Errorf("record at offset %d of %s-%d: timestamp %v is not between the years 1 and 9999", r.Offset, r.Topic, r.Partition, ev.Timestamp)
+	}
 	ev.Cursor = "" // only the gateway makes cursors
 	ev.ProtoReflect().SetUnknown(nil)
 	return ev, nil
