@@ -62,6 +62,7 @@ var ourPrefixes = []string{"KAFKA_", "GRPC_", "HTTP_", "STAGE_", "RATE_LIMIT_", 
 // Kubernetes sets for a service called kafka or grpc.
 func foreign(name, value string) bool {
 	return strings.HasPrefix(name, "GRPC_GO_") || strings.HasPrefix(name, "GRPC_XDS_") || strings.HasPrefix(name, "GRPC_EXPERIMENTAL_") ||
+		strings.HasPrefix(name, "GRPC_DEFAULT_") || strings.HasPrefix(name, "GRPC_SSL_") ||
 		slices.Contains([]string{"HTTP_PROXY", "GRPC_PROXY", "GRPC_TRACE", "GRPC_VERBOSITY", "GRPC_ENFORCE_ALPN_ENABLED", "LOG_FILE"}, name) ||
 		strings.HasSuffix(name, "_SERVICE_HOST") || strings.Contains(name, "_SERVICE_PORT") ||
 		strings.Contains(name, "_PORT_") || strings.HasPrefix(value, "tcp://")

@@ -214,6 +214,11 @@ func (l *logs) Log(level kafka.Level, message string, keyvals ...any) {
 	if i := slices.Index(keyvals, any("class")); i >= 0 && i+1 < len(keyvals) {
 		class += " " + fmt.Sprint(keyvals[i+1])
 	}
+	for i, value := range keyvals {
+		if d, ok := value.(time.Duration); ok {
+			keyvals[i] = d.String() // zerolog writes a bare number of milliseconds
+		}
+	}
 	l.limited(levels[min(max(int(level), 0), len(levels)-1)], class, message, keyvals...)
 }
 
