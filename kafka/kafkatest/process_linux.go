@@ -1,0 +1,8 @@
+// On Linux a child is killed by the kernel when the test process dies, however it dies.
+package kafkatest
+
+import "syscall"
+
+func childAttr() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
