@@ -61,7 +61,7 @@ func wantValues(t *testing.T, got []string, want ...string) {
 	}
 }
 
-func TestShared(t *testing.T) {
+func TestKafkaShared(t *testing.T) {
 	c := Shared(t)
 	topic := c.Topic(1, "retention.ms", "60000")
 	if err := produce(t, c.Client(), topic, "a", "b"); err != nil {
@@ -73,7 +73,7 @@ func TestShared(t *testing.T) {
 	}
 }
 
-func TestOneBroker(t *testing.T) {
+func TestKafkaOneBroker(t *testing.T) {
 	c := Start(t)
 	topic := c.Topic(1)
 	cl := c.Client(kgo.ProducerLinger(0))
@@ -116,7 +116,7 @@ func TestOneBroker(t *testing.T) {
 	wantValues(t, readBack(t, c, topic, 3), "before", "while paused", "after")
 }
 
-func TestThreeBrokers(t *testing.T) {
+func TestKafkaThreeBrokers(t *testing.T) {
 	c := Start(t, Brokers(3), Property("broker.session.timeout.ms", "2000"))
 	topic := c.Topic(1, "min.insync.replicas", "2")
 	cl := c.Client(kgo.ProducerLinger(0), kgo.MetadataMinAge(100*time.Millisecond))
