@@ -25,8 +25,8 @@ type Event struct {
 	Seconds int64
 	Nanos   int32
 	HasTime bool
-	// HasCursor: the client set the read-only field cursor.
-	HasCursor bool
+	// Cursor belongs to events that are read back; validate refuses it.
+	Cursor []byte
 
 	// Size is the length of the encoded event.v1.Event as received, in bytes.
 	Size int
@@ -47,6 +47,8 @@ type Event struct {
 	Index int
 	// Home is the decode worker whose free ring the event goes back to.
 	Home int
+	// Cost is what the event counts for in its partition's bytes in flight; 0 until batch took it in.
+	Cost int64
 	// Answered: the worker has already turned Verdict into an answer (or found the event answered).
 	Answered bool
 	// Handed: the event was handed to the Producer, so only its report retires it.
@@ -57,9 +59,8 @@ type Event struct {
 	// Sink belongs to the Producer: it keeps its record here and reuses it when the event is recycled.
 	Sink any
 
-	// assignedID and idText hold an id that the gateway made.
-	assignedID [16]byte
-	idText     [36]byte
+	// idText holds an id that the gateway made; ID is then a view into it.
+	idText [36]byte
 }
 
 // Ack is what a Producer reports about one event.

@@ -64,10 +64,13 @@ type Result struct {
 	Stage   StageID
 	// Assigned says that the gateway made the id: ID then holds a UUIDv7.
 	Assigned bool
-	// ID is the assigned UUID. For an id that the client sent, see IDOffset.
+	// blind: the event was answered while it was queued by someone who does not own it, so decode may be
+	// writing its id at this moment and nobody may read it.
+	blind bool
+	// ID is the assigned UUID. For an id that the client sent, see idOffset.
 	ID [16]byte
-	// IDOffset and IDLength locate the client's id in Message.Frame.
-	IDOffset, IDLength uint32
+	// idOffset and idLength locate the client's id in Message.Frame. Written, like ID and Assigned, by decode.
+	idOffset, idLength uint32
 	Partition          int32
 	// RetryAfterMillis is set iff retrying can help.
 	RetryAfterMillis uint32
@@ -178,13 +181,50 @@ func (m *Message) SetVerdict(i int, v Verdict) {
 	r.RetryAfterMillis = uint32((retry + time.Millisecond - 1) / time.Millisecond)
 }
 
-// EventID is the id of event i: the client's, or nil with assigned set when
-// the gateway made one (see Result.ID), or nil when it is not known because
-// the event was answered before it was decoded.
+// SetBlindVerdict is SetVerdict for a goroutine that won a queued event from
+// outside the graph (a deadline, a cancellation): decode may be writing the
+// event's id at the same time, so the answer goes without it.
+func (m *Message) SetBlindVerdict(i int, v Verdict) {
+	m.Results[i].blind = true
+	m.SetVerdict(i, v)
+}
+
+// SetClientID notes where the client's id of event i lies. Called by decode.
+func (m *Message) SetClientID(i, offset, length int) {
+	m.Results[i].idOffset, m.Results[i].idLength = uint32(offset), uint32(length)
+}
+
+// SetAssignedID notes the id that the gateway made for event i. Called by decode.
+func (m *Message) SetAssignedID(i int, id [16]byte) {
+	m.Results[i].Assigned, m.Results[i].ID = true, id
+}
+
+// EventID is the id of event i after it was answered: the client's bytes, or
+// nil with assigned set when the gateway made one (see Result.ID), or nil when
+// it is not known because the event was answered before it was decoded.
 func (m *Message) EventID(i int) (id []byte, assigned bool) {
 	r := &m.Results[i]
-	if r.Assigned {
+	switch {
+	case r.blind:
+		return m.scanClientID(), false
+	case r.Assigned:
 		return nil, true
 	}
-	return m.Frame[r.IDOffset : r.IDOffset+r.IDLength], false
+	return m.Frame[r.idOffset : r.idOffset+r.idLength], false
+}
+
+// scanClientID reads the id of a message with a single event from its bytes.
+// In a batch the index identifies the event, and a scan for each one would be quadratic.
+func (m *Message) scanClientID() []byte {
+	if m.Kind != Single {
+		return nil
+	}
+	var e Event
+	for i := 0; ; {
+		b, end, ok := nextEvent(m.Frame, i)
+		if !ok || end == 0 || !e.scanEvent(b) {
+			return e.ID
+		}
+		i = end
+	}
 }

@@ -1,7 +1,240 @@
 package stages
 
-// Scan is declared here for transport; the wire scan itself is decode's.
+// The wire scan: protobuf bytes to views, without building Go structs. It
+// follows the protobuf encoding rules (protobuf.dev/programming-guides/encoding):
+// the last value of a scalar wins, repeated embedded messages merge, unknown
+// fields and known fields with another wire type are skipped. The fuzz tests
+// hold it against proto.Unmarshal.
 
-// Scan counts the events of a batch frame and reads want_results without decoding events.
-// ok is false when the frame is not a valid IngestEventBatchRequest on its top level.
-func Scan(frame []byte) (events int, wantResults bool, ok bool) { panic("stub") }
+import (
+	"bytes"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// Field numbers of event.v1.Event.
+const (
+	fieldID              = 1
+	fieldSource          = 2
+	fieldType            = 3
+	fieldSubject         = 4
+	fieldData            = 5
+	fieldDataContentType = 6
+	fieldDataSchema      = 7
+	fieldTimestamp       = 8
+	fieldMetadata        = 9
+	fieldCursor          = 10
+	fieldPartitionKey    = 12
+)
+
+// MaxMetadataEntries bounds an event's metadata (design of the API).
+const MaxMetadataEntries = 64
+
+// tagAt reads the tag at b[i:]. end is the position behind it, 0 when the bytes are not a tag.
+func tagAt(b []byte, i int) (number protowire.Number, wire protowire.Type, end int) {
+	if c := b[i]; c < 0x80 { // fields 1 to 15: all of ours
+		if c < 1<<3 {
+			return 0, 0, 0 // field number 0 is not legal
+		}
+		return protowire.Number(c >> 3), protowire.Type(c & 7), i + 1
+	}
+	number, wire, n := protowire.ConsumeTag(b[i:])
+	if n < 0 {
+		return 0, 0, 0
+	}
+	return number, wire, i + n
+}
+
+// bytesAt reads a length and that many bytes at b[i:]. end is the position behind them, 0 when there are not enough.
+func bytesAt(b []byte, i int) (value []byte, end int) {
+	if i >= len(b) {
+		return nil, 0
+	}
+	n := uint64(b[i])
+	i++
+	if n >= 0x80 {
+		v, size := protowire.ConsumeVarint(b[i-1:])
+		if size < 0 {
+			return nil, 0
+		}
+		n, i = v, i-1+size
+	}
+	if n > uint64(len(b)-i) {
+		return nil, 0
+	}
+	end = i + int(n)
+	return b[i:end:end], end
+}
+
+// skipAt passes over a field's value at b[i:]; end is 0 when it is malformed.
+func skipAt(b []byte, i int, number protowire.Number, wire protowire.Type) (end int) {
+	n := protowire.ConsumeFieldValue(number, wire, b[i:])
+	if n < 0 {
+		return 0
+	}
+	return i + n
+}
+
+// Scan counts the events of an IngestEventBatchRequest and reads want_results
+// without decoding events. ok is false when the frame's top level is not
+// valid; what is inside an event is decode's to judge, event by event.
+func Scan(frame []byte) (events int, wantResults, ok bool) {
+	for i := 0; i < len(frame); {
+		number, wire, end := tagAt(frame, i)
+		if end == 0 {
+			return 0, false, false
+		}
+		switch {
+		case number == 1 && wire == protowire.BytesType:
+			_, i = bytesAt(frame, end)
+			events++
+		case number == 2 && wire == protowire.VarintType:
+			v, n := protowire.ConsumeVarint(frame[end:])
+			if n < 0 {
+				return 0, false, false
+			}
+			wantResults, i = protowire.DecodeBool(v), end+n
+		default:
+			i = skipAt(frame, end, number, wire)
+		}
+		if i == 0 {
+			return 0, false, false
+		}
+	}
+	return events, wantResults, true
+}
+
+// nextEvent finds the next embedded event (field 1) of a request at or after
+// position i. end is the position behind it; 0 with ok when there is none left,
+// and ok is false when the bytes are malformed.
+func nextEvent(frame []byte, i int) (event []byte, end int, ok bool) {
+	for i < len(frame) {
+		number, wire, at := tagAt(frame, i)
+		if at == 0 {
+			return nil, 0, false
+		}
+		if number == 1 && wire == protowire.BytesType {
+			event, end = bytesAt(frame, at)
+			return event, end, end != 0
+		}
+		if i = skipAt(frame, at, number, wire); i == 0 {
+			return nil, 0, false
+		}
+	}
+	return nil, 0, true
+}
+
+// scanEvent reads one encoded event.v1.Event into e, on top of what e already
+// has (embedded messages merge). False: the bytes are malformed.
+func (e *Event) scanEvent(b []byte) bool {
+	for i := 0; i < len(b); {
+		number, wire, at := tagAt(b, i)
+		if at == 0 {
+			return false
+		}
+		if wire != protowire.BytesType {
+			if i = skipAt(b, at, number, wire); i == 0 {
+				return false
+			}
+			continue
+		}
+		var v []byte
+		if v, i = bytesAt(b, at); i == 0 {
+			return false
+		}
+		switch number {
+		case fieldID:
+			e.ID = v
+		case fieldSource:
+			e.Source = v
+		case fieldType:
+			e.Type = v
+		case fieldSubject:
+			e.Subject = v
+		case fieldData:
+			e.Data = v
+		case fieldDataContentType:
+			e.DataContentType = v
+		case fieldDataSchema:
+			e.DataSchema = v
+		case fieldTimestamp:
+			if !e.scanTimestamp(v) {
+				return false
+			}
+		case fieldMetadata:
+			if !e.scanMetadata(v) {
+				return false
+			}
+		case fieldCursor:
+			e.Cursor = v
+		case fieldPartitionKey:
+			e.PartitionKey = v
+		}
+	}
+	return true
+}
+
+// scanTimestamp reads a google.protobuf.Timestamp (seconds=1, nanos=2).
+func (e *Event) scanTimestamp(b []byte) bool {
+	e.HasTime = true
+	for i := 0; i < len(b); {
+		number, wire, at := tagAt(b, i)
+		if at == 0 {
+			return false
+		}
+		if wire != protowire.VarintType || number > 2 {
+			if i = skipAt(b, at, number, wire); i == 0 {
+				return false
+			}
+			continue
+		}
+		v, n := protowire.ConsumeVarint(b[at:])
+		if n < 0 {
+			return false
+		}
+		if i = at + n; number == 1 {
+			e.Seconds = int64(v)
+		} else {
+			e.Nanos = int32(v)
+		}
+	}
+	return true
+}
+
+// scanMetadata reads one map entry (key=1, value=2). A key that was there
+// before is replaced. At most one entry over the bound is kept: enough for
+// validate to refuse the event, and the search stays short whatever is sent.
+func (e *Event) scanMetadata(b []byte) bool {
+	p := Pair{Name: b[:0], Value: b[:0]}
+	for i := 0; i < len(b); {
+		number, wire, at := tagAt(b, i)
+		if at == 0 {
+			return false
+		}
+		if wire != protowire.BytesType || number > 2 {
+			if i = skipAt(b, at, number, wire); i == 0 {
+				return false
+			}
+			continue
+		}
+		var v []byte
+		if v, i = bytesAt(b, at); i == 0 {
+			return false
+		}
+		if number == 1 {
+			p.Name = v
+		} else {
+			p.Value = v
+		}
+	}
+	for i := range e.Metadata {
+		if bytes.Equal(e.Metadata[i].Name, p.Name) {
+			e.Metadata[i].Value = p.Value
+			return true
+		}
+	}
+	if len(e.Metadata) <= MaxMetadataEntries {
+		e.Metadata = append(e.Metadata, p)
+	}
+	return true
+}

@@ -1,0 +1,157 @@
+package stages
+
+// The batch stage: groups events by partition. A batch is full at
+// BATCH_MAX_EVENTS or BATCH_MAX_BYTES; when it leaves otherwise (input empty,
+// linger over) is the worker's decision, since only it knows its input.
+
+import "time"
+
+// eventOverhead is what an event costs beside its bytes: the Event, its record and headers.
+const eventOverhead = 256
+
+// RecordBatch is events of one partition, in order; or, with Partition nil, events
+// that were ended before produce and ride to the end of the graph.
+type RecordBatch struct {
+	Partition *Partition
+	Events    []*Event
+	Bytes     int
+	// cost is what its live events count for in the partition's bytes in flight; inflight is what the
+	// partition had when the batch was opened (one load of a contended word a batch, not an event).
+	cost, inflight int64
+	// Opened is when the first event came in, by the worker's clock in nanoseconds.
+	Opened int64
+}
+
+// Reset makes a batch empty, keeping its memory.
+func (b *RecordBatch) Reset() {
+	b.Partition, b.Bytes, b.Opened, b.cost, b.inflight = nil, 0, 0, 0, 0
+	b.Events = b.Events[:0]
+}
+
+// Batcher is the stage. The worker that owns it owns every partition routed to it.
+type Batcher struct {
+	maxEvents, maxBytes  int
+	linger               time.Duration
+	maxPartitionInflight int64
+	// open has the batches that are being filled, oldest first.
+	open []*RecordBatch
+	// byPartition finds the open batch of a partition.
+	byPartition map[*Partition]*RecordBatch
+	free        []*RecordBatch
+	// last is the partition of the last event, with its batch: runs are common and the map is not free.
+	last *RecordBatch
+}
+
+// NewBatcher returns the stage. maxPartitionInflight bounds the bytes of one
+// partition between here and retirement; more are refused.
+func NewBatcher(cfg Config, maxPartitionInflight int64) *Batcher {
+	return &Batcher{
+		maxEvents: cfg.BatchMaxEvents, maxBytes: int(cfg.BatchMaxBytes), linger: cfg.BatchLinger,
+		maxPartitionInflight: maxPartitionInflight, byPartition: map[*Partition]*RecordBatch{},
+	}
+}
+
+// Add takes one event in. It returns a batch when that event filled one up;
+// the batch then belongs to the caller.
+func (b *Batcher) Add(ev *Event, now int64) *RecordBatch {
+	batch := b.batchOf(ev, now)
+	if ev.Live() && batch.inflight+batch.cost >= b.maxPartitionInflight {
+		ev.Refuse(AtBatch, PartitionStalled, &Detail{Message: "topic " + ev.Topic.Name})
+		batch = b.batchOf(ev, now)
+	}
+	batch.Events = append(batch.Events, ev)
+	batch.Bytes += ev.Size
+	if ev.Live() {
+		ev.Cost = int64(ev.Size + eventOverhead)
+		batch.cost += ev.Cost
+	}
+	ev.At = AtBatch
+	if len(batch.Events) >= b.maxEvents || batch.Bytes >= b.maxBytes {
+		b.close(batch)
+		return batch
+	}
+	return nil
+}
+
+// batchOf is the open batch for ev, opened now if there is none.
+func (b *Batcher) batchOf(ev *Event, now int64) *RecordBatch {
+	partition := ev.Partition
+	if !ev.Live() {
+		partition = nil
+	}
+	if b.last != nil && b.last.Partition == partition {
+		return b.last
+	}
+	batch := b.byPartition[partition]
+	if batch == nil {
+		batch = b.take()
+		batch.Partition, batch.Opened = partition, now
+		if partition != nil {
+			batch.inflight = partition.Inflight()
+		}
+		b.byPartition[partition] = batch
+		b.open = append(b.open, batch)
+	}
+	b.last = batch
+	return batch
+}
+
+// Flush takes out the oldest open batch, nil when there is none.
+func (b *Batcher) Flush() *RecordBatch {
+	if len(b.open) == 0 {
+		return nil
+	}
+	batch := b.open[0]
+	b.close(batch)
+	return batch
+}
+
+// Due takes out the oldest open batch if it has lingered long enough at time now.
+func (b *Batcher) Due(now int64) *RecordBatch {
+	if len(b.open) == 0 || now-b.open[0].Opened < int64(b.linger) {
+		return nil
+	}
+	return b.Flush()
+}
+
+// NextDue is when the oldest open batch is due; ok is false when none is open.
+func (b *Batcher) NextDue() (at int64, ok bool) {
+	if len(b.open) == 0 {
+		return 0, false
+	}
+	return b.open[0].Opened + int64(b.linger), true
+}
+
+// Lingers reports whether batches wait at all.
+func (b *Batcher) Lingers() bool { return b.linger > 0 }
+
+func (b *Batcher) close(batch *RecordBatch) {
+	delete(b.byPartition, batch.Partition)
+	for i, open := range b.open {
+		if open == batch {
+			b.open = append(b.open[:i], b.open[i+1:]...)
+			break
+		}
+	}
+	b.last = nil
+	if batch.Partition != nil {
+		batch.Partition.AddInflight(batch.cost) // before anyone can retire one of its events
+	}
+}
+
+// Recycle gives an emptied batch back.
+func (b *Batcher) Recycle(batch *RecordBatch) {
+	batch.Reset()
+	b.free = append(b.free, batch)
+}
+
+// take is a recycled batch or a new one. How many there can be is bounded by
+// the open ones (at most one a partition) and the rings that carry the others.
+func (b *Batcher) take() *RecordBatch {
+	if n := len(b.free); n > 0 {
+		batch := b.free[n-1]
+		b.free = b.free[:n-1]
+		return batch
+	}
+	return &RecordBatch{Events: make([]*Event, 0, 64)}
+}

@@ -1,0 +1,44 @@
+package stages
+
+// The produce stage: hands the events of a batch to the Producer, unless the
+// breaker is open or somebody has answered them meanwhile.
+
+// Produce is the stage.
+type Produce struct {
+	producer Producer
+	breaker  *Breaker
+	now      func() int64
+	handed   []*Event
+	left     []*Event
+}
+
+// NewProduce returns the stage. breaker may be nil.
+func NewProduce(producer Producer, breaker *Breaker, now func() int64) *Produce {
+	return &Produce{producer: producer, breaker: breaker, now: now}
+}
+
+// Process hands over what is still to be produced, in order, and returns the
+// events that were not: refused before, refused here, or answered by a
+// deadline. Those are still the caller's; the slice is valid until the next
+// call. All others belong to the Producer and must not be touched.
+func (p *Produce) Process(b *RecordBatch) (left []*Event) {
+	p.handed, p.left = p.handed[:0], p.left[:0]
+	allowed := b.Partition == nil || p.breaker == nil || p.breaker.Allow(p.now())
+	for _, ev := range b.Events {
+		if ev.Live() && !allowed {
+			ev.Refuse(AtProduce, BreakerOpen, nil)
+		}
+		ev.At = AtProduce
+		// Hand decides the race with deadlines and cancellations: from here on those can only say "unknown".
+		if ev.Live() && ev.Msg.Hand(ev.Index) {
+			ev.Handed = true
+			p.handed = append(p.handed, ev)
+		} else {
+			p.left = append(p.left, ev)
+		}
+	}
+	if len(p.handed) > 0 {
+		p.producer.Produce(b.Partition, p.handed)
+	}
+	return p.left
+}

@@ -1,0 +1,137 @@
+package stages
+
+// The validate stage: the rules of the API that one event can break by itself.
+
+import (
+	"fmt"
+	"unicode/utf8"
+)
+
+// Bounds of an event's parts in bytes (what Kafka headers and CloudEvents consumers handle well).
+const (
+	MaxAttributeBytes    = 1024  // id, source, type, subject, data_content_type, data_schema
+	MaxPartitionKeyBytes = 4096  // partition_key
+	MaxMetadataBytes     = 16384 // all names and values together
+	MaxMetadataNameBytes = 128
+)
+
+// The range of google.protobuf.Timestamp: years 1 to 9999.
+const (
+	minSeconds = -62135596800
+	maxSeconds = 253402300799
+)
+
+// RecordSizer bounds the encoded size of the Kafka record that an event becomes, in bytes.
+type RecordSizer func(ev *Event) int
+
+// Validate is the stage.
+type Validate struct {
+	topics     *Topics
+	recordSize RecordSizer
+}
+
+// NewValidate returns the stage. recordSize may be nil: records are then not bounded by the topic's limit.
+func NewValidate(topics *Topics, recordSize RecordSizer) *Validate {
+	return &Validate{topics: topics, recordSize: recordSize}
+}
+
+// Process implements Stage.
+func (v *Validate) Process(burst []*Event) {
+	for _, ev := range burst {
+		if ev.Live() {
+			v.check(ev)
+		}
+		ev.At = AtValidate
+	}
+}
+
+func (v *Validate) check(ev *Event) {
+	if !validText(ev) {
+		ev.Refuse(AtValidate, MalformedEvent, &Detail{Message: "a text field is not valid UTF-8"})
+		return
+	}
+	if d := violation(ev); d != nil {
+		ev.Refuse(AtValidate, InvalidEvent, d)
+		return
+	}
+	limit := v.topics.Default.MaxMessageBytes()
+	if v.recordSize == nil || limit == 0 {
+		return
+	}
+	if size := v.recordSize(ev); size > limit {
+		ev.Refuse(AtValidate, EventTooLarge, &Detail{Message: fmt.Sprintf(
+			"the event makes a record batch of up to %d bytes; the topic %s takes %d (max.message.bytes)",
+			size, v.topics.Default.Name, limit)})
+	}
+}
+
+// validText: a string field with invalid UTF-8 makes a protobuf message malformed.
+func validText(ev *Event) bool {
+	ok := utf8.Valid(ev.ID) && utf8.Valid(ev.Source) && utf8.Valid(ev.Type) && utf8.Valid(ev.Subject) &&
+		utf8.Valid(ev.DataContentType) && utf8.Valid(ev.DataSchema) && utf8.Valid(ev.PartitionKey) &&
+		utf8.Valid(ev.Cursor)
+	for i := range ev.Metadata {
+		ok = ok && utf8.Valid(ev.Metadata[i].Name) && utf8.Valid(ev.Metadata[i].Value)
+	}
+	return ok
+}
+
+// violation is the first rule that the event breaks, or nil.
+func violation(ev *Event) *Detail {
+	switch {
+	case len(ev.Source) == 0:
+		return &Detail{"source", "is required: say which service or device the event comes from"}
+	case len(ev.Type) == 0:
+		return &Detail{"type", "is required: say what happened, for example order.created"}
+	case len(ev.Cursor) > 0:
+		return &Detail{"cursor", "is set by the gateway on events that are read back; leave it empty"}
+	case ev.HasTime && (ev.Seconds < minSeconds || ev.Seconds > maxSeconds):
+		return &Detail{"timestamp", fmt.Sprintf("has %d seconds; the years 1 to 9999 are allowed", ev.Seconds)}
+	case ev.HasTime && (ev.Nanos < 0 || ev.Nanos > 999_999_999):
+		return &Detail{"timestamp", fmt.Sprintf("has %d nanos; 0 to 999999999 are allowed", ev.Nanos)}
+	case len(ev.PartitionKey) > MaxPartitionKeyBytes:
+		return tooLong("partition_key", len(ev.PartitionKey), MaxPartitionKeyBytes)
+	}
+	for _, f := range [...]struct {
+		name  string
+		value []byte
+	}{
+		{"id", ev.ID}, {"source", ev.Source}, {"type", ev.Type}, {"subject", ev.Subject},
+		{"data_content_type", ev.DataContentType}, {"data_schema", ev.DataSchema},
+	} {
+		if len(f.value) > MaxAttributeBytes {
+			return tooLong(f.name, len(f.value), MaxAttributeBytes)
+		}
+	}
+	if len(ev.Metadata) > 0 {
+		return metadataViolation(ev.Metadata)
+	}
+	return nil
+}
+
+func tooLong(field string, length, limit int) *Detail {
+	return &Detail{field, fmt.Sprintf("has %d bytes; %d are allowed", length, limit)}
+}
+
+func metadataViolation(metadata []Pair) *Detail {
+	if len(metadata) > MaxMetadataEntries {
+		return &Detail{"metadata", fmt.Sprintf("has more than the %d entries that are allowed", MaxMetadataEntries)}
+	}
+	total := 0
+	for i := range metadata {
+		name := metadata[i].Name
+		total += len(name) + len(metadata[i].Value)
+		if len(name) == 0 || len(name) > MaxMetadataNameBytes {
+			return &Detail{"metadata", fmt.Sprintf("has a name of %d bytes; 1 to %d are allowed", len(name), MaxMetadataNameBytes)}
+		}
+		for _, c := range name {
+			if c < ' ' || c > '~' {
+				return &Detail{"metadata", fmt.Sprintf("has the name %q; only printable ASCII is allowed", name)}
+			}
+		}
+	}
+	if total > MaxMetadataBytes {
+		return &Detail{"metadata", fmt.Sprintf("has %d bytes of names and values; %d are allowed", total, MaxMetadataBytes)}
+	}
+	return nil
+}
