@@ -26,8 +26,8 @@ import (
 )
 
 const (
-	// startTimeout: one broker answers after about 2 s on two idle cores, three after about 5 s; a busy machine
-	// takes many times that.
+	// startTimeout: one broker answers after about 2 s on two idle cores, three after about 5 s; a busy
+	// machine takes many times that.
 	startTimeout = 60 * time.Second
 	stopTimeout  = 30 * time.Second
 	tailLines    = 40
@@ -42,7 +42,8 @@ type config struct {
 // Option changes what Start starts.
 type Option func(*config)
 
-// Brokers sets how many brokers the cluster has (default 1); each is also a controller, so 3 survive the loss of one.
+// Brokers sets how many brokers the cluster has (default 1); each is also a controller, so 3 survive the loss
+// of one.
 func Brokers(n int) Option { return func(c *config) { c.brokers = n } }
 
 // Property sets one line of every broker's server.properties, over the defaults of this package.
@@ -139,8 +140,8 @@ func (c *cluster) format(i int) error {
 		os.WriteFile(filepath.Join(b.dir, "server.properties"), []byte(c.properties(i)), 0o644))
 }
 
-// properties is the broker's server.properties: Kafka's defaults, but small internal topics (they are created on
-// first use, one directory a partition) and a dead broker noticed after 6 s instead of 9.
+// properties is the broker's server.properties: Kafka's defaults, but small internal topics (they are created
+// on first use, one directory a partition) and a dead broker noticed after 6 s instead of 9.
 func (c *cluster) properties(i int) string {
 	n, b := c.conf.brokers, c.brokers[i]
 	var voters []string
@@ -180,8 +181,8 @@ func (c *cluster) properties(i int) string {
 	return text.String()
 }
 
-// exec starts the broker's process. The serial collector and the quick compiler alone make it answer after 1.4 s
-// instead of 2.8 s (two cores); a broker that is to be measured gets the full compiler.
+// exec starts the broker's process. The serial collector and the quick compiler alone make it answer after
+// 1.4 s instead of 2.8 s (two cores); a broker that is to be measured gets the full compiler.
 func (c *cluster) exec(b *broker) (*process, error) {
 	heap := "-Xmx512m"
 	if c.conf.brokers > 1 {
@@ -304,9 +305,9 @@ func (c *cluster) lostPort() bool {
 	return false
 }
 
-// freeAddrs finds loopback ports that nobody listens on, below the range that systems give to outgoing connections:
-// a client that dials a killed broker again and again would else be given the broker's own port one day, connect to
-// itself, and keep the broker from coming back.
+// freeAddrs finds loopback ports that nobody listens on, below the range that systems give to outgoing
+// connections: a client that dials a killed broker again and again would else be given the broker's own port
+// one day, connect to itself, and keep the broker from coming back.
 func freeAddrs(n int) ([]string, error) {
 	var addrs []string
 	for tries := 0; len(addrs) < n; tries++ {

@@ -19,7 +19,8 @@ import (
 
 const (
 	version = "4.1.1" // of Kafka; pom.xml names the same
-	// clusterID is any 16 bytes in base64url: the brokers of one cluster must agree on it, nothing else reads it.
+	// clusterID is any 16 bytes in base64url: the brokers of one cluster must agree on it, nothing else reads
+	// it.
 	clusterID  = "ZXZlbnQtZ2F0ZXdheS10ZQ"
 	checkpoint = "bootstrap.checkpoint"
 	// fetchTimeout bounds the download of about 45 MB over a slow line.
@@ -42,9 +43,10 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "event-gateway"), nil
 }
 
-// Once fills CacheDir()/name by calling fill, unless a former call with the same key completed. Test packages run as
-// processes side by side: a lock file lets the first one fill and the others wait; a marker file, written last, says
-// that the folder is complete and for which key, so that an interrupted or outdated fill is done again.
+// Once fills CacheDir()/name by calling fill, unless a former call with the same key completed. Test packages
+// run as processes side by side: a lock file lets the first one fill and the others wait; a marker file,
+// written last, says that the folder is complete and for which key, so that an interrupted or outdated fill
+// is done again.
 func Once(name, key string, fill func(dir string) error) (string, error) {
 	cache, err := CacheDir()
 	if err != nil {
@@ -101,8 +103,9 @@ func fetchJars(dir string) error {
 		"-DincludeScope=runtime", "-DoutputDirectory="+filepath.Join(dir, "lib"))
 }
 
-// formatOnce lets Kafka's own tool write the records a new cluster begins with (its feature levels). They are the
-// same for every cluster of this version, so brokers get a copy: a run of the tool costs a second of two cores.
+// formatOnce lets Kafka's own tool write the records a new cluster begins with (its feature levels). They are
+// the same for every cluster of this version, so brokers get a copy: a run of the tool costs a second of two
+// cores.
 func formatOnce(dir string) error {
 	data := filepath.Join(dir, "format")
 	defer os.RemoveAll(data)

@@ -1,6 +1,7 @@
 //go:build unix
 
-// What tests use: Start, Shared, and a Cluster whose methods fail or skip the test instead of returning errors.
+// What tests use: Start, Shared, and a Cluster whose methods fail or skip the test instead of returning
+// errors.
 package kafkatest
 
 import (
@@ -163,7 +164,8 @@ func (c *Cluster) Client(opts ...kgo.Opt) *kgo.Client {
 var topics atomic.Int64
 
 // Topic creates a topic with a name of its own, replicated as far as the cluster has brokers (3 at most), and
-// returns the name. On an external cluster it is deleted with the test. Settings are topic configs as key, value, key, value ...
+// returns the name. On an external cluster it is deleted with the test. Settings are topic configs as key,
+// value, key, value ...
 func (c *Cluster) Topic(partitions int32, settings ...string) string {
 	c.t.Helper()
 	if len(settings)%2 != 0 {
@@ -209,8 +211,8 @@ func (c *Cluster) Stop(i int) {
 	c.do("stop", i, func(b *broker) error { return b.stop(stopTimeout) })
 }
 
-// Kill ends broker i at once (SIGKILL). A restart waits until the controllers have given the dead broker up: 6 s, or
-// what Property("broker.session.timeout.ms", ...) says.
+// Kill ends broker i at once (SIGKILL). A restart waits until the controllers have given the dead broker up:
+// 6 s, or what Property("broker.session.timeout.ms", ...) says.
 func (c *Cluster) Kill(i int) {
 	c.t.Helper()
 	c.do("kill", i, func(b *broker) error { return b.kill() })
@@ -253,8 +255,8 @@ func (c *Cluster) logOnFailure() {
 	}
 }
 
-// Serve runs a cluster for people: it starts one with its data below dir, writes the addresses on one line to out,
-// and ends it when ctx is done.
+// Serve runs a cluster for people: it starts one with its data below dir, writes the addresses on one line to
+// out, and ends it when ctx is done.
 func Serve(ctx context.Context, dir string, out io.Writer, opts ...Option) error {
 	conf, err := newConfig(opts)
 	if err != nil {

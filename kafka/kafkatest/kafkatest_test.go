@@ -127,9 +127,9 @@ func TestKafkaThreeBrokers(t *testing.T) {
 	if err := produce(t, cl, topic, "two"); err != nil {
 		t.Fatalf("with two of three brokers: %v", err)
 	}
-	// One of three: neither the replicas nor the controllers are enough. The record waits in the client, which gives
-	// up neither by its context nor by a delivery timeout while the broker answers REQUEST_TIMED_OUT, until a second
-	// broker is back.
+	// One of three: neither the replicas nor the controllers are enough. The record waits in the client,
+	// which gives up neither by its context nor by a delivery timeout while the broker answers
+	// REQUEST_TIMED_OUT, until a second broker is back.
 	c.Kill(1)
 	done := make(chan error, 1)
 	cl.Produce(t.Context(), &kgo.Record{Topic: topic, Value: []byte("one")},

@@ -1,6 +1,7 @@
 //go:build unix
 
-// One child process that this process owns: started in its own process group, signalled by its id, never outlived.
+// One child process that this process owns: started in its own process group, signalled by its id, never
+// outlived.
 package kafkatest
 
 import (
@@ -35,8 +36,8 @@ func startProcess(log, name string, args ...string) (*process, error) {
 	return p, <-started
 }
 
-// run holds its thread as long as the child lives: the kernel sends the parent-death signal when the *thread* that
-// started the child ends, and the Go runtime may end threads at any time.
+// run holds its thread as long as the child lives: the kernel sends the parent-death signal when the *thread*
+// that started the child ends, and the Go runtime may end threads at any time.
 func (p *process) run(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -1,7 +1,7 @@
 //go:build unix
 
-// Command run starts Apache Kafka on this machine for a person: "go run ./kafka/kafkatest/run --brokers 1" prints the
-// brokers' addresses and stops them on Ctrl-C. Its data is thrown away.
+// Command run starts Apache Kafka on this machine for a person: "go run ./kafka/kafkatest/run --brokers 1"
+// prints the brokers' addresses and stops them on Ctrl-C. Its data is thrown away.
 package main
 
 import (
