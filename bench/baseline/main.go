@@ -54,19 +54,13 @@ func run(c config) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if c.brokers == "" {
-		return errors.New("no Kafka brokers: set KAFKA_BROKERS to host:port,...")
+		return errors.New("no brokers: set KAFKA_BROKERS to host:port,host:port")
 	}
-	if c.cpuProfile != "" {
-		f, err := os.Create(c.cpuProfile)
-		if err != nil {
-			return err
-		}
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer f.Close()
-		defer pprof.StopCPUProfile()
+	endProfile, err := startProfile(c.cpuProfile)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, endProfile()) }()
 	cl, err := newProducer(strings.Split(c.brokers, ","))
 	if err != nil {
 		return err
@@ -80,6 +74,9 @@ func run(c config) (err error) {
 	if err != nil {
 		return err
 	}
+	if _, err := fmt.Fprintln(os.Stdout, listener.Addr()); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	server := newServer(&ingest{client: cl, topic: c.topic, partitions: partitions})
 	stopped := make(chan struct{})
 	go func() { // ends with ctx, at the latest when run returns
@@ -89,11 +86,28 @@ func run(c config) (err error) {
 		defer timer.Stop()
 		server.GracefulStop()
 	}()
-	fmt.Fprintln(os.Stdout, listener.Addr())
 	err = server.Serve(listener)
 	stop()
 	<-stopped
 	return err
+}
+
+// startProfile writes a CPU profile to the named file, if one is named, until the returned function is called.
+func startProfile(file string) (end func() error, err error) {
+	if file == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }
 
 // newProducer has the options of the real gateway's producer.

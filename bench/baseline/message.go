@@ -1,5 +1,6 @@
-// One message in flight: its buffer, its records, its count of promises. Pooled whole.
 package main
+
+// One message in flight: its buffer, its records, its count of promises. Pooled whole.
 
 import (
 	"errors"
@@ -10,7 +11,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/mem"
 
 	"github.com/event-gateway/event-gateway/stages"
 
@@ -20,7 +20,7 @@ import (
 // message owns what a received message needs until it is answered: the stream's reader fills it, the promises
 // of its records count it down, the stream's sender answers and releases it.
 type message struct {
-	data    mem.Buffer
+	data    []byte       // as received; the records' keys and values are views into it
 	records []kgo.Record // one per event, with their header slices
 	scratch []byte       // values made here: times, ids
 	faults  []fault      // by event; guarded by mu once records are with franz-go
@@ -46,12 +46,6 @@ var messages = sync.Pool{New: func() any {
 	m.promise = m.acknowledged // one closure a message, not one a record
 	return m
 }}
-
-func newMessage(data mem.Buffer) *message {
-	m := messages.Get().(*message)
-	m.data = data
-	return m
-}
 
 // produce scans the events and hands them to franz-go, bad ones excepted.
 func (m *message) produce(in *ingest) {
@@ -105,10 +99,15 @@ func (m *message) indexOf(r *kgo.Record) int {
 	return -1
 }
 
-// release gives the buffer back and forgets everything that points into it.
+// keptBuffer bounds what an unusually large message leaves behind in the pool.
+const keptBuffer = 1 << 20
+
+// release gives the message back, with its memory, and forgets everything that points into its buffer.
 func (m *message) release() {
-	m.data.Free()
-	m.data = nil
+	if cap(m.data) > keptBuffer {
+		m.data = nil
+	}
+	m.data = m.data[:0]
 	m.records, m.scratch, m.faults = m.records[:0], m.scratch[:0], m.faults[:0]
 	messages.Put(m)
 }

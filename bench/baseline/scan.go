@@ -1,5 +1,6 @@
-// The wire scan: from the bytes of a message to records whose values are views into it.
 package main
+
+// The wire scan: from the bytes of a message to records whose values are views into it.
 
 import (
 	"errors"
@@ -49,7 +50,7 @@ type fields struct {
 // unreadable.
 func (m *message) scan(topic string, now time.Time) error {
 	var f fields
-	for p := m.data.ReadOnlyData(); len(p) > 0; {
+	for p := m.data; len(p) > 0; {
 		number, kind, n := protowire.ConsumeTag(p)
 		if n < 0 {
 			return errMalformed

@@ -1,5 +1,6 @@
-// What a client asks besides producing: versions, metadata, a producer id, end offsets, the topic's limits.
 package discard
+
+// What a client asks besides producing: versions, metadata, a producer id, end offsets, the topic's limits.
 
 import (
 	"fmt"

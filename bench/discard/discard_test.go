@@ -1,6 +1,7 @@
+package discard
+
 // The broker as franz-go sees it: what was acknowledged is what was counted, in every version of the protocol's
 // produce request, and nothing that a stranger sends ends it.
-package discard
 
 import (
 	"context"
@@ -180,7 +181,7 @@ func TestGarbage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer c.Close()
+			defer func() { _ = c.Close() }()
 			_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 			_, _ = c.Write(sent) // the broker may have closed in the middle
 			_ = c.(*net.TCPConn).CloseWrite()

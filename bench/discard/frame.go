@@ -1,5 +1,6 @@
-// One request as it comes in: typed reads that stop at the frame's end and keep their first error.
 package discard
+
+// One request as it comes in: typed reads that stop at the frame's end and keep their first error.
 
 import (
 	"bufio"

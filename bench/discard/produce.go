@@ -1,5 +1,6 @@
-// Produce requests, read as they stream in: of a record batch only the header.
 package discard
+
+// Produce requests, read as they stream in: of a record batch only the header.
 
 import (
 	"encoding/binary"
@@ -49,7 +50,8 @@ func (s *session) produceTopic(version int16) error {
 	f, b := &s.frame, s.broker
 	flexible := version >= 9
 	topic := kmsg.NewProduceResponseTopic()
-	known, unknown := true, kerr.UnknownTopicOrPartition.Code
+	var known bool
+	unknown := kerr.UnknownTopicOrPartition.Code
 	if version >= 13 {
 		copy(topic.TopicID[:], f.take(16))
 		known, unknown = topic.TopicID == b.topicID, kerr.UnknownTopicID.Code

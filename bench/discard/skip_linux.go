@@ -1,7 +1,8 @@
 //go:build linux && (amd64 || arm64)
 
-// Skipping what a connection sends: on Linux the kernel drops it without copying.
 package discard
+
+// Skipping what a connection sends: on Linux the kernel drops it without copying.
 
 import (
 	"fmt"

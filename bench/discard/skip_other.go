@@ -1,7 +1,8 @@
 //go:build !linux || !(amd64 || arm64)
 
-// Skipping what a connection sends: elsewhere by reading it.
 package discard
+
+// Skipping what a connection sends: elsewhere by reading it.
 
 import (
 	"io"

@@ -1,7 +1,8 @@
 //go:build unix
 
-// A cluster of broker processes: ports, settings, start, readiness and the end of each. No *testing.T here.
 package kafkatest
+
+// A cluster of broker processes: ports, settings, start, readiness and the end of each. No *testing.T here.
 
 import (
 	"bytes"
@@ -90,9 +91,8 @@ func launch(dir string, conf config) (*cluster, error) {
 			return c, nil
 		}
 		retry := attempt < 2 && c.lostPort() // between our look and the broker's listen somebody took a port
-		c.close()
-		if !retry {
-			return nil, err
+		if closeErr := c.close(); closeErr != nil || !retry {
+			return nil, errors.Join(err, closeErr)
 		}
 	}
 }
@@ -318,7 +318,7 @@ func freeAddrs(n int) ([]string, error) {
 		if err != nil {
 			continue
 		}
-		defer l.Close() // all stay open until all are found, so that none is found twice
+		defer func() { _ = l.Close() }() // all stay open until all are found: none is found twice
 		addrs = append(addrs, l.Addr().String())
 	}
 	return addrs, nil

@@ -1,7 +1,8 @@
 //go:build unix
 
-// The cache: Kafka's jars and a formatted bootstrap checkpoint, fetched and made once per machine.
 package kafkatest
+
+// The cache: Kafka's jars and a formatted bootstrap checkpoint, fetched and made once per machine.
 
 import (
 	"context"
@@ -59,7 +60,7 @@ func Once(name, key string, fill func(dir string) error) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer lock.Close() // closing gives the lock back
+	defer func() { _ = lock.Close() }() // closing gives the lock back
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return "", fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
@@ -108,7 +109,7 @@ func fetchJars(dir string) error {
 // cores.
 func formatOnce(dir string) error {
 	data := filepath.Join(dir, "format")
-	defer os.RemoveAll(data)
+	defer func() { _ = os.RemoveAll(data) }()
 	conf := filepath.Join(dir, "format.properties")
 	text := "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:1\n" +
 		"listeners=PLAINTEXT://127.0.0.1:2,CONTROLLER://127.0.0.1:1\ncontroller.listener.names=CONTROLLER\n" +

@@ -1,8 +1,9 @@
 //go:build unix
 
+package kafkatest
+
 // What tests use: Start, Shared, and a Cluster whose methods fail or skip the test instead of returning
 // errors.
-package kafkatest
 
 import (
 	"context"

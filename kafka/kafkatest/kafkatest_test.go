@@ -1,7 +1,8 @@
 //go:build kafka
 
-// The harness against itself: a real broker answers, freezes, dies and comes back with its data.
 package kafkatest
+
+// The harness against itself: a real broker answers, freezes, dies and comes back with its data.
 
 import (
 	"context"

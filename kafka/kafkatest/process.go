@@ -1,8 +1,9 @@
 //go:build unix
 
+package kafkatest
+
 // One child process that this process owns: started in its own process group, signalled by its id, never
 // outlived.
-package kafkatest
 
 import (
 	"bytes"
@@ -27,7 +28,7 @@ func startProcess(log, name string, args ...string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer out.Close() // the child has its own copy
+	defer func() { _ = out.Close() }() // the child has its own copy
 	p := &process{cmd: exec.Command(name, args...), log: log, exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = childAttr()

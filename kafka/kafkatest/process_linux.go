@@ -1,5 +1,6 @@
-// On Linux a child is killed by the kernel when the test process dies, however it dies.
 package kafkatest
+
+// On Linux a child is killed by the kernel when the test process dies, however it dies.
 
 import "syscall"
 

@@ -1,7 +1,8 @@
 //go:build unix && !linux
 
-// Elsewhere only a test that ends in order ends its children.
 package kafkatest
+
+// Elsewhere only a test that ends in order ends its children.
 
 import "syscall"
 

@@ -31,6 +31,6 @@ func run(brokers int) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	return kafkatest.Serve(ctx, dir, os.Stdout, kafkatest.Brokers(brokers))
 }
