@@ -1,0 +1,289 @@
+package transport
+
+// A connection that knows how many bytes of message data it holds in memory.
+//
+// It walks the HTTP/2 frame headers (RFC 9113, 4.1) of what grpc-go reads and
+// charges the payload of each DATA frame to its stream, before grpc-go has
+// it. The handlers take off what they have read. It sits above TLS, so it is
+// put in place by the credentials' handshake and not by the listener.
+//
+// grpc-go's own read buffer is switched off (grpc.ReadBufferSize(0)) and kept
+// here instead: so grpc-go has consumed exactly what was handed over, and while
+// it handles a HEADERS frame, the stream that it opens is the one whose header
+// was handed over last. That is how tap finds a call's account.
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"maps"
+	"math"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/tap"
+)
+
+const (
+	frameHeaderLength = 9
+	frameTypeData     = 0
+	// prefaceLength is that of the client's "PRI * HTTP/2.0..." before its first frame.
+	prefaceLength = 24
+	// readBuffer is grpc-go's default for its own.
+	readBuffer = 32 << 10
+	// pausePoll is how often a paused connection looks whether there is room again.
+	pausePoll = 10 * time.Millisecond
+)
+
+var errOverShare = errors.New("the connection held more than its share of MAX_RECV_BYTES for too long")
+
+// recvConn is the server's side of one connection. Read is called by one goroutine, grpc-go's reader.
+type recvConn struct {
+	net.Conn
+	limit  *recvLimit
+	addr   connAddr
+	buffer *bufio.Reader
+	closed chan struct{}
+	once   sync.Once
+
+	// The walk over the frames; the reader's.
+	preface int // bytes of the client preface still to come
+	header  [frameHeaderLength]byte
+	have    int // bytes of header so far
+	payload int // bytes of the frame's payload still to come
+	stream  uint32
+
+	// unread is what the connection's streams hold.
+	unread atomic.Int64
+
+	mu      sync.Mutex
+	streams map[uint32]*recvStream
+
+	// Large bodies; guarded by limit.mu.
+	shared       int64
+	reservations int
+}
+
+// connAddr is the peer's address; grpc hands it to every call (peer.FromContext), and so the connection too.
+type connAddr struct {
+	net.Addr
+	conn *recvConn
+	// host is the address without the port.
+	host string
+}
+
+// recvStream is the account of one ingest call. Its unread bytes are charged by the connection's reader and taken
+// off by the handler.
+type recvStream struct {
+	conn   *recvConn
+	id     uint32
+	unread atomic.Int64
+
+	// Large bodies; guarded by limit.mu.
+	shared, queued int64
+	reservations   int
+}
+
+func newRecvConn(c net.Conn, limit *recvLimit) *recvConn {
+	r := &recvConn{
+		Conn: c, limit: limit, buffer: bufio.NewReaderSize(c, readBuffer), closed: make(chan struct{}),
+		preface: prefaceLength, streams: make(map[uint32]*recvStream),
+	}
+	host, _, err := net.SplitHostPort(c.RemoteAddr().String())
+	if err != nil {
+		host = c.RemoteAddr().String()
+	}
+	r.addr = connAddr{Addr: c.RemoteAddr(), conn: r, host: host}
+	return r
+}
+
+// RemoteAddr is the peer's address as a *connAddr.
+func (c *recvConn) RemoteAddr() net.Addr { return &c.addr }
+
+// Close closes the connection and gives back everything that it held.
+func (c *recvConn) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(func() {
+		close(c.closed)
+		c.mu.Lock()
+		open := slices.Collect(maps.Values(c.streams))
+		c.mu.Unlock()
+		for _, s := range open {
+			s.close()
+		}
+	})
+	return err
+}
+
+// Read hands over bytes and walks the frames in them. Between two frames it waits while the gateway's receive
+// memory is full and this connection holds too much of it.
+func (c *recvConn) Read(p []byte) (int, error) {
+	if c.have == 0 && c.payload == 0 && c.limit.over(c.unread.Load()) {
+		if err := c.waitForRoom(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.buffer.Read(p)
+	c.walk(p[:n])
+	return n, err
+}
+
+func (c *recvConn) walk(p []byte) {
+	if c.preface > 0 {
+		n := min(c.preface, len(p))
+		c.preface -= n
+		p = p[n:]
+	}
+	for len(p) > 0 {
+		if c.payload > 0 {
+			n := min(c.payload, len(p))
+			c.payload -= n
+			p = p[n:]
+			continue
+		}
+		n := copy(c.header[c.have:], p)
+		c.have += n
+		p = p[n:]
+		if c.have == frameHeaderLength {
+			c.have = 0
+			c.frame()
+		}
+	}
+}
+
+// frame notes the frame whose header is complete.
+func (c *recvConn) frame() {
+	h := &c.header
+	c.payload = int(h[0])<<16 | int(h[1])<<8 | int(h[2])
+	c.stream = binary.BigEndian.Uint32(h[5:]) & math.MaxInt32
+	if h[3] != frameTypeData || c.payload == 0 {
+		return
+	}
+	c.mu.Lock()
+	s := c.streams[c.stream]
+	c.mu.Unlock()
+	if s != nil {
+		s.received(c.payload)
+	}
+}
+
+// waitForRoom waits a bounded time for the others, or this connection's own handlers, to make room.
+func (c *recvConn) waitForRoom() error {
+	c.limit.paused.Add(1)
+	deadline := time.NewTimer(c.limit.patience)
+	defer deadline.Stop()
+	poll := time.NewTicker(pausePoll)
+	defer poll.Stop()
+	for c.limit.over(c.unread.Load()) {
+		select {
+		case <-poll.C:
+		case <-c.closed:
+			return net.ErrClosed
+		case <-deadline.C:
+			c.limit.cut.Add(1)
+			return errOverShare
+		}
+	}
+	return nil
+}
+
+// charge adds n bytes, which may be negative, to the connection's and the gateway's unread bytes.
+func (c *recvConn) charge(n int64) {
+	if n == 0 {
+		return
+	}
+	after := c.unread.Add(n)
+	if after == n { // it was 0
+		c.limit.holders.Add(1)
+	} else if after == 0 {
+		c.limit.holders.Add(-1)
+	}
+	c.limit.unread.Add(n)
+}
+
+// received charges a DATA frame. After close it charges nothing: grpc-go drops the bytes of ended streams.
+func (s *recvStream) received(n int) {
+	if s.unread.Add(int64(n)) > 0 {
+		s.conn.charge(int64(n))
+	}
+}
+
+// delivered takes n bytes off that the handler has passed on. After close there is nothing left to take them from.
+func (s *recvStream) delivered(n int) {
+	if s.unread.Add(int64(-n)) >= 0 {
+		s.conn.charge(int64(-n))
+	}
+}
+
+// streamClosed is so far below 0 that no further frames bring it back above.
+const streamClosed = math.MinInt64 / 2
+
+// close gives back what the stream's handler has not read. Further calls do nothing.
+//
+// Interleaving with received: the swap and received's addition are atomic, so the bytes of a frame are either
+// in what the swap returns, and then received has seen a sum above 0 and charges them too, or come after it and
+// are charged nowhere. Between the two charges the connection's sum may be off for a moment, never for good.
+func (s *recvStream) close() {
+	if left := s.unread.Swap(streamClosed); left > 0 {
+		s.conn.charge(-left)
+	}
+	s.conn.mu.Lock()
+	delete(s.conn.streams, s.id)
+	s.conn.mu.Unlock()
+}
+
+type recvStreamKey struct{}
+
+// tap opens the account of an ingest call. grpc-go calls it from the connection's reader, in the middle of
+// handling the HEADERS frame, so the connection's current stream is the call's.
+func tapIngest(ctx context.Context, info *tap.Info) (context.Context, error) {
+	if !isIngest(info.FullMethodName) {
+		return ctx, nil
+	}
+	p, ok := peer.FromContext(ctx)
+	if !ok || ctx.Err() != nil { // with its deadline already over, the call never reaches a handler
+		return ctx, nil
+	}
+	addr, ok := p.Addr.(*connAddr)
+	if !ok {
+		return ctx, nil
+	}
+	c := addr.conn
+	s := &recvStream{conn: c, id: c.stream}
+	c.mu.Lock()
+	c.streams[s.id] = s
+	c.mu.Unlock()
+	return context.WithValue(ctx, recvStreamKey{}, s), nil
+}
+
+// recvStreamOf is the account of the call, or nil.
+func recvStreamOf(ctx context.Context) *recvStream {
+	s, _ := ctx.Value(recvStreamKey{}).(*recvStream)
+	return s
+}
+
+// recvCredentials puts a recvConn on top of the connection that the inner handshake has made.
+type recvCredentials struct {
+	credentials.TransportCredentials
+	limit *recvLimit
+}
+
+// ServerHandshake is the inner one's, counted.
+func (c recvCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := c.TransportCredentials.ServerHandshake(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	return newRecvConn(conn, c.limit), info, nil
+}
+
+// Clone keeps the counting.
+func (c recvCredentials) Clone() credentials.TransportCredentials {
+	return recvCredentials{c.TransportCredentials.Clone(), c.limit}
+}

@@ -1,0 +1,263 @@
+package transport
+
+// The sender of a stream: answers in request order, as many as are ready.
+
+import (
+	"sync"
+	"time"
+
+	"github.com/event-gateway/event-gateway/stages"
+)
+
+// sender is the state of a stream's sender goroutine.
+type sender struct {
+	*ingestStream
+	burst [sendBurst]*stages.Message
+	// have messages of burst are the first ones of the window; done of them are answered.
+	have, done int
+	answer     answer
+	tick       *time.Timer
+	// armed: tick will fire.
+	armed bool
+	// idleTicks counts ticks without work.
+	idleTicks int
+	// cut: the drain's time is over, so every message is overdue.
+	cut bool
+}
+
+// send runs until the stream has ended or has been idle for a while.
+func (st *ingestStream) send() {
+	s := &sender{ingestStream: st, tick: time.NewTimer(sweepTick), armed: true}
+	defer s.tick.Stop()
+	watch := newSendWatch(st)
+	defer watch.stop()
+	for {
+		if end := st.end.Load(); end >= clientGone {
+			s.abandon()
+			return
+		}
+		s.flush()
+		for s.cut && s.expire() {
+			s.flush()
+		}
+		if st.end.Load() != streamOpen {
+			if s.complete() {
+				return
+			}
+			if st.end.Load() >= clientGone {
+				continue
+			}
+		}
+		if !s.sleep() && s.retire() {
+			return
+		}
+	}
+}
+
+// flush sends what is ready at the front of the window.
+func (s *sender) flush() {
+	for {
+		s.have = s.window.advance(s.done, s.burst[:])
+		s.signalRoom()
+		s.done = 0
+		for s.done < s.have && s.burst[s.done].Answered() {
+			m := s.burst[s.done]
+			s.done++
+			if !s.sendOne(m) {
+				return
+			}
+		}
+		if s.done == 0 {
+			return
+		}
+	}
+}
+
+// sendOne sends the answer of m and lets go of it. False: the client is gone.
+func (s *sender) sendOne(m *stages.Message) bool {
+	if s.batch {
+		s.answer.bytes = encodeBatch(m)
+	} else {
+		s.answer.bytes = encodeSingle(m)
+	}
+	s.server.pipeline.Release(m)
+	s.writes.Add(1)
+	err := s.ss.SendMsg(&s.answer)
+	s.writes.Add(1)
+	if err != nil {
+		s.finish(clientGone)
+	}
+	return err == nil
+}
+
+func (s *sender) signalRoom() {
+	select {
+	case s.room <- struct{}{}:
+	default:
+	}
+}
+
+// sleep waits for a wake-up or a tick. False: the window has been empty for the whole linger.
+func (s *sender) sleep() bool {
+	if !s.armed {
+		s.arm()
+	}
+	cutoff := s.server.pipeline.Cutoff()
+	if s.cut {
+		cutoff = nil
+	}
+	select {
+	case <-s.wake:
+		s.idleTicks = 0
+		return true
+	case <-cutoff:
+		s.cut = true
+		return true
+	case <-s.tick.C:
+		s.armed = false
+	}
+	if s.have == 0 {
+		s.idleTicks++
+		return s.idleTicks < senderLinger
+	}
+	for s.expire() {
+		s.flush()
+	}
+	return true
+}
+
+// arm sets the next tick: earlier than usual when the oldest message is overdue before that.
+func (s *sender) arm() {
+	s.armed = true
+	next := sweepTick
+	if s.have > 0 {
+		next = max(min(next, time.Until(s.burst[0].Deadline)), time.Millisecond)
+	}
+	s.tick.Reset(next)
+}
+
+// expire answers the overdue messages at the front of the window, and reports whether there may be more. Deadlines
+// rise along the window, so nothing behind a message in time is overdue.
+func (s *sender) expire() bool {
+	now, reason := time.Now(), stages.NotSent
+	if s.cut {
+		reason = stages.Draining
+	}
+	for _, m := range s.burst[:s.have] {
+		if !s.cut && now.Before(m.Deadline) {
+			return false
+		}
+		if !m.Answered() {
+			s.server.pipeline.Expire(m, reason)
+		}
+	}
+	return s.have > 0 && s.end.Load() < clientGone
+}
+
+// retire ends an idle sender. False: there is work again, and this sender is still the one.
+//
+// Who pushes or completes pokes: it leaves a token in wake, and then looks at sending. This one clears sending
+// and then looks at wake. So at least one of them sees the other; who wins the swap runs.
+func (s *sender) retire() bool {
+	s.window.idle()
+	s.sending.Store(false)
+	select {
+	case <-s.wake:
+		return !s.sending.CompareAndSwap(false, true)
+	default:
+		return true
+	}
+}
+
+// complete ends the stream in order if everything is answered: then nothing is pushed any more.
+func (s *sender) complete() bool {
+	if s.have > 0 || !s.window.seal() {
+		return false
+	}
+	s.close()
+	return true
+}
+
+// abandon lets go of everything that nobody will read the answer of.
+func (s *sender) abandon() {
+	for {
+		s.have = s.window.advance(s.done, s.burst[:])
+		s.done = s.have
+		if s.have == 0 && s.window.seal() {
+			break
+		}
+		for _, m := range s.burst[:s.have] {
+			if m.Owner == nil { // refused, never submitted
+				s.server.pipeline.Release(m)
+			} else {
+				s.server.pipeline.Abandon(m)
+			}
+		}
+	}
+	s.close()
+}
+
+// close writes the stream's status, which also ends the receiver's read, and wakes the handler. The sending flag
+// stays, so no other sender ever starts.
+func (s *sender) close() {
+	s.final = s.status()
+	if s.final != nil {
+		_ = s.wire.WriteStatus(s.final)
+	}
+	s.signalRoom()
+	close(s.finished)
+}
+
+// sendWatch cuts a stream whose client does not read its answers: grpc-go blocks SendMsg for as long as the
+// stream lives. It looks four times within SEND_TIMEOUT whether the same SendMsg still blocks.
+type sendWatch struct {
+	stream *ingestStream
+
+	mu    sync.Mutex
+	timer *time.Timer
+	last  uint64
+	same  int
+	off   bool
+}
+
+const watchSteps = 4
+
+func newSendWatch(st *ingestStream) *sendWatch {
+	w := &sendWatch{stream: st}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.timer = time.AfterFunc(w.step(), w.look)
+	return w
+}
+
+func (w *sendWatch) step() time.Duration { return w.stream.server.config.SendTimeout / watchSteps }
+
+func (w *sendWatch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.off = true
+	w.timer.Stop()
+}
+
+// look runs on the timer's goroutine, one at a time: each run sets the next.
+func (w *sendWatch) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.off {
+		return
+	}
+	writes := w.stream.writes.Load()
+	if writes%2 == 1 && writes == w.last {
+		w.same++
+	} else {
+		w.last, w.same = writes, 0
+	}
+	if w.same < watchSteps {
+		w.timer.Reset(w.step())
+		return
+	}
+	w.stream.server.metrics.slowClients.Inc()
+	w.stream.finish(slow)
+	// Ends the blocked SendMsg and the receiver's read.
+	_ = w.stream.wire.WriteStatus(reasonStatus(stages.SlowClient, ""))
+}

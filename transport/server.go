@@ -1,0 +1,171 @@
+// Package transport is the gateway's two servers: gRPC for producers and HTTP
+// for operators. It turns calls into messages of the pipeline and outcomes
+// into answers; what happens to an event in between is none of its business.
+package transport
+
+// The gRPC server: its options with a reason each, and its life.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/experimental"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/event-gateway/event-gateway/stages"
+)
+
+const (
+	// otherMessageBytes bounds the requests of methods that take no events; those are small.
+	otherMessageBytes = 64 << 10
+	// streamWindow is what a client may send ahead on one stream before the gateway has read it, connWindow the
+	// same for a connection. Fixed: grpc-go's own estimate lets a fast client's windows grow to 16 MiB a stream.
+	// A window bounds a stream to streamWindow per round trip; large messages get one of their own size.
+	streamWindow = 256 << 10
+	connWindow   = 1 << 20
+
+	// Silent connections are closed after connectionTimeout (grpc-go: 2 minutes).
+	connectionTimeout = 10 * time.Second
+	// A dead peer is noticed after keepaliveTime + keepaliveTimeout.
+	keepaliveTime    = 30 * time.Second
+	keepaliveTimeout = 10 * time.Second
+	// Clients may ping as often as this, also without a call; grpc-go's default of 5 minutes cuts normal clients.
+	keepaliveMinTime = 15 * time.Second
+	connectionIdle   = 5 * time.Minute
+	// ageGrace is what a connection gets beyond the age of a stream that began as late as possible.
+	ageGrace = time.Minute
+	// ageJitter spreads the ends of streams that began together.
+	ageJitter = 0.1
+)
+
+// Server is the gRPC server.
+type Server struct {
+	config   Config
+	pipeline Pipeline
+	clients  *clientTable
+	recv     *recvLimit
+	listener *limitListener
+	grpc     *grpc.Server
+	health   *health.Server
+	metrics  *meters
+	streams  streamSet
+	foreign  foreignStreams
+	drain    atomic.Bool
+}
+
+// New listens on the gRPC port and builds the server; nothing is accepted before Serve. creds is nil for plain text.
+func New(cfg Config, p Pipeline, creds credentials.TransportCredentials) (*Server, error) {
+	if errs := cfg.Validate(); len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	if cfg.DeliveryTimeout <= 0 || cfg.MaxBatchEvents <= 0 {
+		return nil, fmt.Errorf("transport: DeliveryTimeout=%v and MaxBatchEvents=%d must be copied from the pipeline's configuration",
+			cfg.DeliveryTimeout, cfg.MaxBatchEvents)
+	}
+	address := net.JoinHostPort(cfg.GRPCBind, strconv.Itoa(cfg.GRPCPort))
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("gRPC server on %s: %w", address, err)
+	}
+	if creds == nil {
+		creds = insecure.NewCredentials()
+	}
+	s := &Server{
+		config:   cfg,
+		pipeline: p,
+		clients:  newClientTable(maxClients, p.NewClient),
+		recv:     newRecvLimit(cfg.MaxReceive),
+		listener: &limitListener{Listener: l, max: int64(cfg.MaxConnections)},
+		health:   health.NewServer(),
+		metrics:  newMeters(),
+	}
+	s.grpc = grpc.NewServer(s.options(creds)...)
+	s.grpc.RegisterService(s.gatewayDesc(), nil)
+	s.grpc.RegisterService(s.schemaDesc(), nil)
+	healthpb.RegisterHealthServer(s.grpc, s.health)
+	reflection.RegisterV1(s.grpc)
+	s.gauges()
+	s.SetServing(false)
+	return s, nil
+}
+
+func (s *Server) options(creds credentials.TransportCredentials) []grpc.ServerOption {
+	options := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.Creds(recvCredentials{creds, s.recv}),
+		grpc.InTapHandle(tapIngest),
+		experimental.BufferPool(&buffers),
+		grpc.ReadBufferSize(0), // see conn.go
+		grpc.SharedWriteBuffer(true),
+		grpc.MaxRecvMsgSize(otherMessageBytes),
+		grpc.MaxConcurrentStreams(uint32(s.config.MaxConcurrentStreams)),
+		grpc.MaxHeaderListSize(uint32(s.config.MaxHeaderBytes)),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connWindow),
+		grpc.ConnectionTimeout(connectionTimeout),
+		grpc.StreamInterceptor(s.foreign.intercept),
+		grpc.UnknownServiceHandler(s.metrics.unknown()),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime, PermitWithoutStream: true}),
+	}
+	alive := keepalive.ServerParameters{
+		Time: keepaliveTime, Timeout: keepaliveTimeout, MaxConnectionIdle: connectionIdle,
+	}
+	if age := s.config.MaxConnectionAge; age > 0 {
+		// GOAWAY at the age; the streams end themselves at theirs, so nothing is left when the grace is over.
+		alive.MaxConnectionAge = age
+		alive.MaxConnectionAgeGrace = age + time.Duration(float64(age)*2*ageJitter) + s.config.DeliveryTimeout + ageGrace
+	}
+	return append(options, grpc.KeepaliveParams(alive))
+}
+
+// Serve accepts connections until Drain or Stop; nil after those.
+func (s *Server) Serve() error {
+	if err := s.grpc.Serve(s.listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("gRPC server on %s: %w", s.Addr(), err)
+	}
+	return nil
+}
+
+// Addr is the address that the server listens on.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// SetServing sets what grpc.health.v1 says, for the server as a whole and for the event service. Calls are taken
+// in either case.
+func (s *Server) SetServing(serving bool) {
+	state := healthpb.HealthCheckResponse_NOT_SERVING
+	if serving {
+		state = healthpb.HealthCheckResponse_SERVING
+	}
+	s.health.SetServingStatus("", state)
+	s.health.SetServingStatus(gatewayService, state)
+}
+
+// clientOf is the account of a call's client, in use: the caller unholds it.
+func (s *Server) clientOf(ctx context.Context) *stages.Client {
+	host := otherClient
+	if p, ok := peer.FromContext(ctx); ok {
+		if a, ok := p.Addr.(*connAddr); ok {
+			host = a.host
+		}
+	}
+	return s.clients.hold(host)
+}
+
+// streamAge is how long a stream that begins now may live; 0 = for ever.
+func (s *Server) streamAge() time.Duration {
+	age := float64(s.config.MaxConnectionAge)
+	return time.Duration(age * (1 + ageJitter*(2*rand.Float64()-1)))
+}
