@@ -24,9 +24,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Embedded is a running embedded broker.
@@ -38,6 +38,8 @@ type Embedded struct {
 	addr    string
 	lock    *os.File
 	gate    *gate
+	// partitions is what the disk was shared out for; the retention goroutine's.
+	partitions int
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -45,16 +47,11 @@ type Embedded struct {
 	err     error
 }
 
-const (
-	// memoryPort is the broker's port in the in-memory network; nothing outside sees it.
-	memoryPort = 9092
-	// retentionEvery is how often old events are dropped.
-	retentionEvery = 10 * time.Second
-	// segmentShare: a partition's bytes are kept in about this many files, because retention frees whole files.
-	segmentShare                 = 8
-	minSegment, maxSegment       = 1 << 20, 64 << 20
-	assumedPartitions      int64 = 3
-)
+// memoryPort is the broker's port in the in-memory network; nothing outside sees it.
+const memoryPort = 9092
+
+// embeddedCluster is the cluster id that clients see.
+const embeddedCluster = "event-gateway-embedded"
 
 // StartEmbedded starts the embedded broker in cfg.EmbeddedDataDir.
 func StartEmbedded(cfg *Config, log Logger) (*Embedded, error) {
@@ -104,15 +101,19 @@ func (e *Embedded) start() error {
 	e.cluster = cluster
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
-	if listener != nil {
-		if e.gate, err = newGate(listener, e.dialMemory, e.log); err != nil {
-			stop()
-			e.cluster.Close()
-			return errors.Join(fmt.Errorf("EMBEDDED_KAFKA_PORT=%d: %w", e.cfg.EmbeddedPort, err), listener.Close())
+	client, err := kgo.NewClient(kgo.SeedBrokers(e.addr), kgo.Dialer(e.Dial), kgo.ClientID("retention"))
+	if err == nil && listener != nil {
+		if e.gate, err = newGate(listener, e.dialMemory, client, e.log); err == nil {
+			e.running.Go(e.gate.serve)
+		} else {
+			err = errors.Join(err, listener.Close())
+			client.Close()
 		}
-		e.running.Go(e.gate.serve)
 	}
-	e.running.Go(func() { e.retain(ctx) })
+	if err != nil {
+		return errors.Join(fmt.Errorf("the embedded broker does not start: %w", err), e.shut())
+	}
+	e.running.Go(func() { e.retain(ctx, client) })
 	e.log.Log(LevelWarn, "embedded Kafka broker: one copy on this machine; for development and small installations",
 		"dir", e.cfg.EmbeddedDataDir, "retention", e.cfg.EmbeddedRetention, "max.bytes", e.cfg.EmbeddedMaxBytes.String(),
 		"survives", e.survives(), "port", e.cfg.EmbeddedPort)
@@ -128,53 +129,47 @@ func (e *Embedded) survives() string {
 
 // check looks at the files before the broker does, because the broker repairs by throwing away.
 func (e *Embedded) check(store string) error {
-	damages, err := checkStore(store)
+	damages, err := checkStore(store, e.log)
 	if err != nil {
 		return fmt.Errorf("EMBEDDED_DATA_DIR=%s: %w", e.cfg.EmbeddedDataDir, err)
 	}
 	if len(damages) == 0 {
 		return nil
 	}
-	if e.cfg.EmbeddedAllowDataLoss {
-		for _, d := range damages {
-			e.log.Log(LevelError, "damaged file of the embedded broker: going on without what it held", "damage", d)
+	if !e.cfg.EmbeddedAllowDataLoss {
+		lines := make([]string, len(damages))
+		for i, d := range damages {
+			lines[i] = d.text
 		}
-		return nil
+		return fmt.Errorf("files of the embedded broker are damaged; going on would lose acknowledged events:\n  %s\n"+
+			"Restore the files from a copy, or set EMBEDDED_ALLOW_DATA_LOSS=true to go on without what they held",
+			strings.Join(lines, "\n  "))
 	}
-	return fmt.Errorf("files of the embedded broker are damaged; starting would lose acknowledged events:\n  %s\n"+
-		"Restore the files from a copy, or set EMBEDDED_ALLOW_DATA_LOSS=true to go on without what they held",
-		strings.Join(damages, "\n  "))
+	for _, d := range damages {
+		e.log.Log(LevelError, "damaged file of the embedded broker: going on without what it held", "damage", d.text)
+	}
+	if err := repairStore(store, damages, e.log); err != nil {
+		return fmt.Errorf("EMBEDDED_DATA_DIR=%s: %w", e.cfg.EmbeddedDataDir, err)
+	}
+	return nil
 }
 
 func (e *Embedded) options(store string) []kfake.Opt {
+	e.partitions = int(e.cfg.NumPartitions) * len(e.cfg.Topics())
 	opts := []kfake.Opt{
 		kfake.NumBrokers(1),
-		kfake.ClusterID("event-gateway-embedded"),
+		kfake.ClusterID(embeddedCluster),
 		kfake.DataDir(store),
 		kfake.DefaultNumPartitions(int(e.cfg.NumPartitions)),
 		kfake.Ports(memoryPort),
 		kfake.ListenFn(e.listen),
 		kfake.WithLogger(brokerLog{e.log}),
-		kfake.BrokerConfigs(e.limits()),
+		kfake.BrokerConfigs(e.limits(e.partitions)),
 	}
 	if e.cfg.EmbeddedSyncWrites {
 		opts = append(opts, kfake.SyncWrites())
 	}
 	return opts
-}
-
-// limits are the broker's settings for retention. They are per partition, our
-// bound is for all: each gets an equal share of three quarters of it, the rest
-// is for the files that retention cannot free yet (embedded_retention.go).
-func (e *Embedded) limits() map[string]string {
-	partitions := max(int64(e.cfg.NumPartitions)*int64(len(e.cfg.Topics())), assumedPartitions)
-	share := int64(e.cfg.EmbeddedMaxBytes) / partitions
-	segment := min(max(share/segmentShare, minSegment), maxSegment)
-	return map[string]string{
-		"log.retention.ms":    strconv.FormatInt(e.cfg.EmbeddedRetention.Milliseconds(), 10),
-		"log.retention.bytes": strconv.FormatInt(share*3/4, 10),
-		"log.segment.bytes":   strconv.FormatInt(segment, 10),
-	}
 }
 
 // listen gives the broker its in-memory listener, under the address that clients are to be told.
@@ -213,15 +208,21 @@ func (e *Embedded) dialMemory(ctx context.Context) (net.Conn, error) {
 // Close stops the broker and writes its state. Close its clients first.
 func (e *Embedded) Close() error {
 	e.once.Do(func() {
-		e.stop()
-		if e.gate != nil {
-			e.gate.close()
-		}
-		e.running.Wait()
-		e.cluster.Close()
-		e.err = e.lock.Close() // closing gives the lock back
+		e.err = errors.Join(e.shut(), e.lock.Close()) // closing gives the lock back
 	})
 	return e.err
+}
+
+// shut ends everything but the lock, in the reverse order of start.
+func (e *Embedded) shut() error {
+	e.stop()
+	var err error
+	if e.gate != nil {
+		err = e.gate.close()
+	}
+	e.running.Wait()
+	e.cluster.Close()
+	return err
 }
 
 // brokerLog passes the broker's log on. Its warnings are about data it could

@@ -281,3 +281,32 @@ func TestOverloadedUnaryIsRefused(t *testing.T) {
 		t.Fatalf("the first: %v", err)
 	}
 }
+
+// TestNoLostWakeUps: the sender's tick would find a lost wake-up after 50 ms, so answers would still come, slowly.
+func TestNoLostWakeUps(t *testing.T) {
+	g := start(t, nil)
+	s, err := g.client().IngestEventStream(g.context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	slowest, late := time.Duration(0), 0
+	const rounds = 3000
+	for i := range rounds {
+		begin := time.Now()
+		n := 1 + i%3
+		for range n {
+			if err := s.Send(request("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		collect(t, s.Recv, n)
+		took := time.Since(begin)
+		slowest = max(slowest, took)
+		if took > 40*time.Millisecond {
+			late++
+		}
+	}
+	if late > rounds/100 { // a busy machine may delay a few
+		t.Errorf("%d of %d rounds took longer than 40 ms, the slowest %v", late, rounds, slowest)
+	}
+}

@@ -191,7 +191,7 @@ func TestUnfinishedLargeMessages(t *testing.T) {
 	if err != nil || answer.Succeeded != 10_000 {
 		t.Errorf("a large message of a good client: %v, %v", answer, err)
 	}
-	if took := time.Since(begin); took > time.Second {
+	if took := time.Since(begin); took > 3*time.Second { // well below recvPatience: it did not queue
 		t.Errorf("a large message of a good client took %v", took)
 	}
 	runtime.ReadMemStats(&after)

@@ -3,6 +3,7 @@ package transport
 // The sender of a stream: answers in request order, as many as are ready.
 
 import (
+	"sync"
 	"time"
 
 	"github.com/event-gateway/event-gateway/stages"
@@ -211,16 +212,20 @@ func (s *sender) close() {
 // stream lives. It looks four times within SEND_TIMEOUT whether the same SendMsg still blocks.
 type sendWatch struct {
 	stream *ingestStream
-	timer  *time.Timer
-	last   uint64
-	same   int
-	off    chan struct{}
+
+	mu    sync.Mutex
+	timer *time.Timer
+	last  uint64
+	same  int
+	off   bool
 }
 
 const watchSteps = 4
 
 func newSendWatch(st *ingestStream) *sendWatch {
-	w := &sendWatch{stream: st, off: make(chan struct{})}
+	w := &sendWatch{stream: st}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.timer = time.AfterFunc(w.step(), w.look)
 	return w
 }
@@ -228,16 +233,18 @@ func newSendWatch(st *ingestStream) *sendWatch {
 func (w *sendWatch) step() time.Duration { return w.stream.server.config.SendTimeout / watchSteps }
 
 func (w *sendWatch) stop() {
-	close(w.off)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.off = true
 	w.timer.Stop()
 }
 
 // look runs on the timer's goroutine, one at a time: each run sets the next.
 func (w *sendWatch) look() {
-	select {
-	case <-w.off:
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.off {
 		return
-	default:
 	}
 	writes := w.stream.writes.Load()
 	if writes%2 == 1 && writes == w.last {
@@ -245,12 +252,12 @@ func (w *sendWatch) look() {
 	} else {
 		w.last, w.same = writes, 0
 	}
-	if w.same >= watchSteps {
-		w.stream.server.metrics.slowClients.Inc()
-		w.stream.finish(slow)
-		// Ends the blocked SendMsg and the receiver's read.
-		_ = w.stream.wire.WriteStatus(reasonStatus(stages.SlowClient, ""))
+	if w.same < watchSteps {
+		w.timer.Reset(w.step())
 		return
 	}
-	w.timer.Reset(w.step())
+	w.stream.server.metrics.slowClients.Inc()
+	w.stream.finish(slow)
+	// Ends the blocked SendMsg and the receiver's read.
+	_ = w.stream.wire.WriteStatus(reasonStatus(stages.SlowClient, ""))
 }
