@@ -99,24 +99,21 @@ func TestBreakerNeedsNoListener(t *testing.T) {
 
 // However many produce workers ask at once, a half-open breaker lets one batch through.
 func TestBreakerHalfOpenAllowsOne(t *testing.T) {
-	for round := range 200 {
+	for round := range 5000 {
 		b := NewBreaker(5*time.Second, nil)
 		b.Tick(at(5), true)
 		b.Probed(0) // also at time 0
 		var allowed atomic.Int32
-		var running sync.WaitGroup
-		for range 4 {
-			running.Go(func() {
-				if b.Allow(0) {
-					allowed.Add(1)
-				}
-				b.Probed(0) // a late answer
-				if b.Allow(1) {
-					allowed.Add(1)
-				}
-			})
+		ask := func() {
+			if b.Allow(0) {
+				allowed.Add(1)
+			}
+			b.Probed(0) // a late answer
+			if b.Allow(1) {
+				allowed.Add(1)
+			}
 		}
-		running.Wait()
+		together(ask, ask, ask)
 		if got := allowed.Load(); got != 1 {
 			t.Fatalf("round %d: %d batches were let through, want 1", round, got)
 		}
@@ -178,10 +175,7 @@ func TestBreakerAcknowledgedWinsOverProbe(t *testing.T) {
 	for round := range 2000 {
 		b := NewBreaker(1, nil)
 		b.Tick(10, true)
-		var running sync.WaitGroup
-		running.Go(func() { b.Probed(11) })
-		running.Go(b.Acknowledged)
-		running.Wait()
+		together(func() { b.Probed(11) }, b.Acknowledged)
 		if b.State() != BreakerClosed {
 			t.Fatalf("round %d: the breaker is %v", round, b.State())
 		}

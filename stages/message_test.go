@@ -76,6 +76,49 @@ func TestMessageHasOneAnswerForEachEvent(t *testing.T) {
 	}
 }
 
+// The steps exclude each other also when they meet at the same instant.
+func TestMessageStepsExcludeEachOther(t *testing.T) {
+	const n = 20_000
+	m := newMessage(Batch, nil, n)
+	var won, wonToo [n]bool
+	lockstep(n,
+		func(i int) { won[i] = m.WinQueued(i) },
+		func(i int) { wonToo[i] = m.WinQueued(i) },
+	)
+	for i := range n {
+		if won[i] == wonToo[i] {
+			t.Fatalf("event %d: won by one %v, by the other %v", i, won[i], wonToo[i])
+		}
+	}
+	m.Arm(n)
+	var handed [n]bool
+	lockstep(n,
+		func(i int) { handed[i] = m.Hand(i) },
+		func(i int) { won[i] = m.WinQueued(i) },
+	)
+	for i := range n {
+		if won[i] == handed[i] {
+			t.Fatalf("event %d: refused %v, handed to Kafka %v", i, won[i], handed[i])
+		}
+	}
+}
+
+// The owner is told by one only, also when the last two events settle at the same instant.
+func TestMessageTellsItsOwnerOnce(t *testing.T) {
+	const n = 20_000
+	messages := make([]*Message, n)
+	for i := range messages {
+		messages[i] = newMessage(Batch, nil, 2)
+	}
+	settle := func(i int) { messages[i].Settle(1) }
+	lockstep(n, settle, settle)
+	for _, m := range messages {
+		if told := m.Owner.(*countingOwner).completed.Load(); told != 1 || !m.Answered() {
+			t.Fatalf("the owner was told %d times", told)
+		}
+	}
+}
+
 func TestMessageStates(t *testing.T) {
 	m := newMessage(Batch, nil, 3)
 	if !m.Hand(0) || m.Hand(0) || m.WinQueued(0) || !m.WinHanded(0) || m.WinHanded(0) {

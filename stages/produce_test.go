@@ -3,7 +3,6 @@ package stages
 // The produce stage: what is handed over, what stays, and who wins a race.
 
 import (
-	"sync"
 	"testing"
 	"time"
 )
@@ -146,14 +145,14 @@ func TestProduceRacesDeadlines(t *testing.T) {
 	producer := &recordingProducer{}
 	stage := produceAt(producer, nil, 0)
 	var left []*Event
-	var running sync.WaitGroup
-	running.Go(func() {
-		for i := n - 1; i >= 0; i-- {
-			refused[i] = m.WinQueued(i)
-		}
-	})
-	running.Go(func() { left = stage.Process(&RecordBatch{Partition: p, Events: events}) })
-	running.Wait()
+	together(
+		func() {
+			for i := range n {
+				refused[i] = m.WinQueued(i)
+			}
+		},
+		func() { left = stage.Process(&RecordBatch{Partition: p, Events: events}) },
+	)
 	if len(producer.events)+len(left) != n {
 		t.Fatalf("%d events were handed over and %d left, of %d", len(producer.events), len(left), n)
 	}
