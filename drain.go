@@ -49,7 +49,7 @@ func (g *gateway) drain() int {
 		g.cutOff(last)
 		code = exitDrainTimeout
 	}
-	_ = g.step("halted", func() error { g.halt(); return nil })
+	_ = g.step("halted", func() error { return g.haltWithin(last) })
 	totals := g.pipeline.Totals(stages.FromGRPC)
 	line := g.log.Info()
 	if code != exitStopped {
@@ -94,6 +94,22 @@ func (g *gateway) cutOff(ctx context.Context) {
 	g.log.Warn().Int64("in_flight", left).Int("refused", refused).Int("unknown", unknown).
 		Msg("the time for the drain is over: events that were not handed to Kafka were refused, the others are unknown")
 	_ = g.server.Drain(within) // lets the answers out
+}
+
+// haltWithin halts, but does not wait for it longer than ctx: every event has its outcome, and the process ends
+// either way. With Kafka away, the Kafka client alone may take a second.
+func (g *gateway) haltWithin(ctx context.Context) error {
+	halted := make(chan struct{})
+	go func() {
+		defer close(halted)
+		g.halt()
+	}()
+	select {
+	case <-halted:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // halt takes down whatever is up.

@@ -27,6 +27,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
 	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
@@ -162,6 +163,22 @@ func (p *process) get(path string) (code int, body string) {
 	defer response.Body.Close()
 	text, _ := io.ReadAll(response.Body)
 	return response.StatusCode, string(text)
+}
+
+// health is what grpc.health.v1 says.
+func (p *process) health() healthpb.HealthCheckResponse_ServingStatus {
+	conn, err := grpc.NewClient(p.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
+	defer cancel()
+	response, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
+	if err != nil {
+		return healthpb.HealthCheckResponse_UNKNOWN
+	}
+	return response.Status
 }
 
 func (p *process) signal(s os.Signal) {
@@ -325,6 +342,7 @@ func TestPublishedEventsAreInKafkaOnceAndInOrder(t *testing.T) {
 		t.Fatalf("%d different events", len(seen))
 	}
 	checkIdentity(t, p, 22001)
+	p.eventually("grpc.health SERVING", func() bool { return p.health() == healthpb.HealthCheckResponse_SERVING })
 }
 
 func TestRefusalsAreCountedAndNamed(t *testing.T) {
@@ -399,10 +417,10 @@ func TestVersion(t *testing.T) {
 }
 
 // background publishes in the background until the gateway goes away.
-func background(t *testing.T, p *process) (totals func() published) {
+func background(t *testing.T, p *process, timeout string) (totals func() published) {
 	t.Helper()
 	cmd := exec.Command(binary, "publish", "--address", p.grpc, "--duration", "20s", "--batch", "50", "--streams", "2",
-		"--keys", "100", "--json", "--timeout", "2s")
+		"--keys", "100", "--json", "--timeout", timeout)
 	var out bytes.Buffer
 	cmd.Env, cmd.Stdout = environ(), &out
 	if err := cmd.Start(); err != nil {
@@ -420,13 +438,14 @@ func background(t *testing.T, p *process) (totals func() published) {
 
 func TestDrainUnderLoadLosesNothing(t *testing.T) {
 	dir, port := t.TempDir(), freePort(t)
-	p := startGateway(t, "EMBEDDED_DATA_DIR="+dir, "EMBEDDED_KAFKA_PORT="+port, "SHUTDOWN_GRACE=200ms").ready()
-	totals := loadUntil(t, p, 20000)
+	p := startGateway(t, "EMBEDDED_DATA_DIR="+dir, "EMBEDDED_KAFKA_PORT="+port, "SHUTDOWN_GRACE=1s").ready()
+	totals := loadUntil(t, p, 20000, "2s")
 	p.signal(syscall.SIGTERM)
 	p.eventually("/ready 503 while draining", func() bool {
 		code, body := p.get("/ready")
-		return code == 503 && strings.Contains(body, "draining") || code == 0
+		return code == 503 && strings.Contains(body, "draining")
 	})
+	p.eventually("grpc.health NOT_SERVING while draining", func() bool { return p.health() == healthpb.HealthCheckResponse_NOT_SERVING })
 	if code := p.exit(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
@@ -436,7 +455,9 @@ func TestDrainUnderLoadLosesNothing(t *testing.T) {
 	for _, outcome := range []string{"acknowledged", "filtered", "duplicate", "refused", "unknown"} {
 		sum += end[outcome].(float64)
 	}
-	if sum != end["accepted"].(float64) || end["unknown"] != 0.0 || end["acknowledged"].(float64) < float64(got.Acknowledged) {
+	// Every event that the gateway took has reached its client with its outcome.
+	if sum != end["accepted"].(float64) || end["unknown"] != 0.0 ||
+		end["acknowledged"] != float64(got.Acknowledged) || end["refused"] != float64(got.Refused) {
 		t.Errorf("%v against %+v", end, got)
 	}
 	p = startGateway(t, "EMBEDDED_DATA_DIR="+dir, "EMBEDDED_KAFKA_PORT="+port).ready()
@@ -446,9 +467,9 @@ func TestDrainUnderLoadLosesNothing(t *testing.T) {
 }
 
 // loadUntil is background, once n events were acknowledged.
-func loadUntil(t *testing.T, p *process, n int64) (totals func() published) {
+func loadUntil(t *testing.T, p *process, n int64, timeout string) (totals func() published) {
 	t.Helper()
-	totals = background(t, p)
+	totals = background(t, p, timeout)
 	acknowledged := regexp.MustCompile(`gateway_events_total\{origin="grpc",outcome="acknowledged"\} (\d+)`)
 	p.eventually("events acknowledged", func() bool {
 		_, text := p.get("/metrics")
@@ -548,7 +569,7 @@ func TestDrainWithoutKafkaIsBounded(t *testing.T) {
 	port := freePort(t)
 	broker := startGateway(t, "EMBEDDED_DATA_DIR="+t.TempDir(), "EMBEDDED_KAFKA_PORT="+port).ready()
 	p := startGateway(t, "KAFKA_BROKERS=127.0.0.1:"+port, "SHUTDOWN_TIMEOUT=3s").ready()
-	totals := loadUntil(t, p, 5000)
+	totals := loadUntil(t, p, 5000, "4s")
 	broker.signal(syscall.SIGSTOP)
 	defer broker.signal(syscall.SIGCONT)
 	stalled := regexp.MustCompile(`gateway_events_in_flight\{origin="grpc"\} [1-9]`)
@@ -566,6 +587,30 @@ func TestDrainWithoutKafkaIsBounded(t *testing.T) {
 	}
 	if got.Unknown == 0 {
 		t.Errorf("no unknown outcome reached the client: %+v, %v", got, end)
+	}
+}
+
+func TestPublishStopsOnInterrupt(t *testing.T) {
+	p := startGateway(t, "SINK=discard").ready()
+	for _, tc := range []struct {
+		args string
+		want int
+	}{{"--duration 60s", 0}, {"--count 100000000", 1}} {
+		cmd := exec.Command(binary, append(strings.Fields("publish --json --rate 1000 --progress --address "+p.grpc), strings.Fields(tc.args)...)...)
+		var out bytes.Buffer
+		errs := &lockedBuffer{}
+		cmd.Env, cmd.Stdout, cmd.Stderr = environ(), &out, errs
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "progress", func() bool { return strings.Contains(errs.String(), "acknowledged") })
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+		var got published
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil || got.Sent == 0 || got.Acknowledged != got.Sent ||
+			cmd.ProcessState.ExitCode() != tc.want {
+			t.Errorf("%s: %v %+v, exit code %d", tc.args, err, got, cmd.ProcessState.ExitCode())
+		}
 	}
 }
 

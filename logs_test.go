@@ -1,8 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,14 +28,14 @@ func records(t *testing.T, text string) (all []map[string]any) {
 	return all
 }
 
-func testLogs(out *bytes.Buffer, level string) *logs {
+func testLogs(out io.Writer, level string) *logs {
 	return &logs{Logger: newLogger(out, level), output: &logOutput{file: os.Stdout}, classes: map[string]*lineClass{}}
 }
 
 func TestRepeatedLinesAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
-		l := testLogs(&out, "info")
+		out := &lockedBuffer{}
+		l := testLogs(out, "info")
 		for range 1000 {
 			l.Log(kafka.LevelWarn, "produce failed", "class", "NOT_LEADER")
 		}
@@ -66,8 +66,8 @@ func TestRepeatedLinesAreCounted(t *testing.T) {
 
 func TestClassesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
-		l := testLogs(&out, "info")
+		out := &lockedBuffer{}
+		l := testLogs(out, "info")
 		for i := range 10 * maxClasses {
 			l.limited(zerolog.InfoLevel, strings.Repeat("x", i), "line")
 		}

@@ -139,14 +139,17 @@ func (c *publishCommand) Run(p *Program) error {
 }
 
 func (c *publishCommand) publish(abort, stop context.Context, p *Program) error {
+	stop, giveUp := context.WithCancel(stop)
+	defer giveUp()
 	r, err := c.prepare(stop, p)
 	if err != nil {
 		return err
 	}
 	defer r.close()
+	r.job.giveUp = giveUp
 	finished := make(chan struct{})
 	var group, printer sync.WaitGroup
-	if live := isTerminal(p.Stderr) && !c.JSON; live || c.Progress {
+	if live := isTerminal(p.Stderr); live || c.Progress {
 		printer.Go(func() { progress(p.Stderr, live, c.Count, r.streams, finished) })
 	}
 	cpu := cpuTime()
@@ -344,13 +347,11 @@ func (c *publishCommand) report(p *Program, r *publishRun, took, cpu time.Durati
 	}
 	stoppedEarly := r.single != nil && t.Sent == 0
 	if r.reading != nil {
-		select {
-		case err := <-r.reading:
-			if err != nil {
-				return failed("%v", err)
-			}
-		default:
+		// All streams have ended: stopped, or because the reader is done, and then it says so at once.
+		if r.job.stop.Err() != nil {
 			stoppedEarly = true
+		} else if err := <-r.reading; err != nil {
+			return failed("%v", err)
 		}
 	}
 	if !t.good() || stoppedEarly {

@@ -242,6 +242,22 @@ not json
 	}
 }
 
+func TestLinesEndWhenTheGatewayIsGone(t *testing.T) {
+	in := strings.Repeat(`{"type":"t","source":"/s"}`+"\n", 5000)
+	for _, streams := range []string{"1", "3"} {
+		code, stdout, stderr := run(t, in, "publish", "--address", "127.0.0.1:1", "--timeout", "100ms", "--streams", streams)
+		if code != 1 {
+			t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+		}
+	}
+	address := startFake(t, &fake{})
+	for _, in := range []string{"", "\n\n"} {
+		if code, stdout, stderr := run(t, in, "publish", "--address", address); code != 0 {
+			t.Errorf("empty input: exit code %d: %s%s", code, stdout, stderr)
+		}
+	}
+}
+
 func TestUsageErrors(t *testing.T) {
 	for _, args := range []string{
 		"publish --type a", "publish --count -1", "publish --count 5 --id x", "publish --count 1 --duration 1s",

@@ -43,6 +43,8 @@ type job struct {
 	stop context.Context
 	// answered gets each raw answer; nil for everything but a single event.
 	answered func(raw []byte)
+	// giveUp stops all streams when one cannot go on: what they share is the gateway.
+	giveUp func()
 	// failure hears why a stream broke; safe for concurrent use.
 	failure func(error)
 }
@@ -74,7 +76,6 @@ type stream struct {
 	mu    sync.Mutex
 	again []retry       // guarded by mu
 	wake  chan struct{} // capacity 1: the receiver has changed again or the window
-	err   error         // why the stream gave up; read after run
 }
 
 // pending is a message that was sent and not answered.
@@ -124,7 +125,7 @@ func (s *stream) run(ctx context.Context) {
 			return
 		}
 		if !canReconnect(err) || s.now()-s.working.Load() > int64(s.timeout) {
-			s.err = err
+			s.giveUp()
 			return
 		}
 		select {
