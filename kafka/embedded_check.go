@@ -98,7 +98,7 @@ func checkStore(store string, log Logger) ([]damage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(damages, func(d damage) bool { return accepted[d.key] }), nil
+	return slices.DeleteFunc(damages, func(d damage) bool { return accepted[relative(store, d.key)] }), nil
 }
 
 // checkSettings reads the files beside the partitions.
@@ -310,13 +310,18 @@ func accept(store string, damages []damage) error {
 		return err
 	}
 	for _, d := range damages {
-		accepted[d.key] = true
+		accepted[relative(store, d.key)] = true
 	}
 	data, err := json.MarshalIndent(slices.Sorted(maps.Keys(accepted)), "", "  ")
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(store, acceptedFile), data, 0o600)
+}
+
+// relative makes keys that survive a move of the data directory.
+func relative(store, key string) string {
+	return strings.ReplaceAll(key, store+string(filepath.Separator), "")
 }
 
 func acceptedLosses(store string) (map[string]bool, error) {

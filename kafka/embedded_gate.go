@@ -7,6 +7,11 @@ package kafka
 //	client --TCP--> frame: size, API key, version --memory--> broker
 //	client <--TCP-- bytes as they come            <--memory-- broker
 //
+// What it does not keep out: a body whose tagged fields claim to be billions
+// makes the broker's parser (kmsg) count to that number, a minute of one core for
+// each such request. It ends by itself, holds no memory, and can only come from
+// this machine.
+//
 // Goroutines: serve, and two a connection; close ends them all.
 
 import (

@@ -136,8 +136,10 @@ func (s segment) judge(batch []byte, so finding) string {
 }
 
 func checksumFits(batch []byte) bool {
-	return binary.BigEndian.Uint32(batch[batchChecksum:]) == crc32.Checksum(batch[batchCovered:], castagnoli)
+	return binary.BigEndian.Uint32(batch[batchChecksum:]) == checksum(batch)
 }
+
+func checksum(batch []byte) uint32 { return crc32.Checksum(batch[batchCovered:], castagnoli) }
 
 // judgeRest decides about an end of file that is no whole batch.
 func (s segment) judgeRest(f *os.File, found finding) (finding, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -146,7 +147,7 @@ func childMain(dir string) {
 		for _, sp := range topics.Default.Partitions() {
 			events := make([]*stages.Event, 20)
 			for i := range events {
-				events[i] = newEvent(fmt.Sprintf("%d-%d-%d", sp.ID, n, i), sp)
+				events[i] = newEvent(fmt.Sprintf("%d-%d-%d-%d", os.Getpid(), sp.ID, n, i), sp)
 				events[i].Data = make([]byte, 500)
 			}
 			p.Produce(sp, events)
@@ -169,9 +170,9 @@ func (childT) TempDir() string { return "" }
 
 // TestEmbeddedSurvivesKill: kill -9 under load, several times over, loses nothing acknowledged.
 func TestEmbeddedSurvivesKill(t *testing.T) {
-	dir := t.TempDir()
+	dir, acked := t.TempDir(), map[string]position{}
 	for round := range 3 {
-		acked := runAndKill(t, dir, 3000)
+		maps.Copy(acked, runAndKill(t, dir, 3000))
 		r, broker := startEmbedded(t, in(dir))
 		admin, err := kgo.NewClient(broker.clientOptions()...)
 		if err != nil {
@@ -203,8 +204,6 @@ func TestEmbeddedSurvivesKill(t *testing.T) {
 			t.Errorf("round %d: %d of %d acknowledged events are lost or elsewhere", round, lost, len(acked))
 		}
 		r.stop(broker)
-		// The next round's child starts where this one ended; ids repeat at other offsets, so begin anew.
-		dir = t.TempDir()
 	}
 }
 
@@ -493,8 +492,8 @@ func TestEmbeddedOtherDamage(t *testing.T) {
 		file   string
 		damage func(path string) error
 	}{
-		"middle file gone": {segment(2), func(string) error { return nil }},
-		"last file gone":   {last, os.Remove},
+		"middle file gone":         {segment(2), func(string) error { return nil }},
+		"last file gone":           {last, os.Remove},
 		"shorter than at the stop": {last, func(path string) error { return os.Truncate(path, 0) }},
 		"zeroes at the end": {last, func(path string) error {
 			info, err := os.Stat(path)
@@ -533,4 +532,3 @@ func TestEmbeddedOtherDamage(t *testing.T) {
 		})
 	}
 }
-

@@ -34,8 +34,8 @@ type topic struct {
 	id [16]byte
 	// configured is when the topic's configuration was last read.
 	configured time.Time
-	// present: the last metadata had the topic.
-	present bool
+	// present: the last metadata had the topic. seen: some metadata had it; it is created only before that.
+	present, seen bool
 }
 
 // grow makes room for n partitions. Must come before stages.Topic.SetPartitions(n).

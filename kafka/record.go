@@ -139,6 +139,13 @@ func (r *record) fill(background context.Context, format Format, ev *stages.Even
 	r.kafka.Headers = r.headers
 }
 
+// release lets go of the event's bytes: a record lives on with a recycled event,
+// and its views would keep a dead message's memory, up to 20 MiB for one event.
+func (r *record) release() {
+	clear(r.headers)
+	r.kafka.Key, r.kafka.Value, r.kafka.Headers = nil, nil, nil
+}
+
 func keyOf(ev *stages.Event) []byte {
 	if len(ev.PartitionKey) == 0 {
 		return nil

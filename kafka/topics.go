@@ -128,7 +128,7 @@ func (p *Producer) follow(ctx context.Context, t *topic, rt *kmsg.MetadataRespon
 	err := kerr.ErrorForCode(rt.ErrorCode)
 	switch classes[rt.ErrorCode] {
 	case missing:
-		if t.known.Load() == 0 && !t.present && !errors.Is(err, kerr.InvalidTopicException) {
+		if !t.seen && !errors.Is(err, kerr.InvalidTopicException) {
 			p.create(ctx, t)
 			return
 		}
@@ -146,7 +146,7 @@ func (p *Producer) follow(ctx context.Context, t *topic, rt *kmsg.MetadataRespon
 	if changed := t.id != [16]byte{} && t.id != rt.TopicID; changed || t.stale.Load() {
 		p.forget(t)
 	}
-	t.id, t.present = rt.TopicID, true
+	t.id, t.present, t.seen = rt.TopicID, true, true
 	if time.Since(t.configured) >= configureEvery {
 		p.configure(ctx, t, rt)
 	}

@@ -4,6 +4,8 @@ package stages
 // in the state in which a stage meets them.
 
 import (
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -102,6 +104,40 @@ func mustRefuse(t *testing.T, ev *Event, at StageID, reason Reason, detail *Deta
 	case detail != nil && *v.Detail != *detail:
 		t.Fatalf("detail %+v, want %+v", *v.Detail, *detail)
 	}
+}
+
+// together runs the functions at once: none begins before all are running.
+func together(acts ...func()) {
+	var ready atomic.Int32
+	var running sync.WaitGroup
+	for _, act := range acts {
+		running.Go(func() {
+			ready.Add(1)
+			for int(ready.Load()) < len(acts) {
+				runtime.Gosched()
+			}
+			act()
+		})
+	}
+	running.Wait()
+}
+
+// lockstep runs the functions for 0 to n-1, each number at the same instant in all of them.
+func lockstep(n int, acts ...func(i int)) {
+	var arrived atomic.Int64
+	var running sync.WaitGroup
+	for _, act := range acts {
+		running.Go(func() {
+			for i := range n {
+				arrived.Add(1)
+				for arrived.Load() < int64((i+1)*len(acts)) {
+					runtime.Gosched()
+				}
+				act(i)
+			}
+		})
+	}
+	running.Wait()
 }
 
 // mustLive checks that no stage has ended the event.

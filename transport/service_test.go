@@ -149,6 +149,7 @@ func TestDrainAnswersEverything(t *testing.T) {
 		t.Fatalf("drained with %d events without an answer: %v", n, err)
 	default:
 	}
+	begin := time.Now()
 	g.broker.release()
 	for i, a := range collect(t, s.Recv, n) {
 		if !a.Success {
@@ -162,6 +163,9 @@ func TestDrainAnswersEverything(t *testing.T) {
 	}
 	if err := <-drained; err != nil {
 		t.Errorf("drain: %v", err)
+	}
+	if took := time.Since(begin); took > patience/2 { // before the contexts of the watching clients end
+		t.Errorf("the drain took %v after the last answer", took)
 	}
 }
 
@@ -203,8 +207,12 @@ func TestHardEndOfADrain(t *testing.T) {
 	if err := g.server.Drain(ctx); err == nil {
 		t.Fatal("drained without answers")
 	}
+	begin := time.Now()
 	if refused, unknown := g.pipeline.ExpireAll(g.context()); refused != 0 || unknown != 11 {
 		t.Errorf("%d refused, %d unknown", refused, unknown)
+	}
+	if took := time.Since(begin); took > patience/4 {
+		t.Errorf("the owners took %v to answer", took)
 	}
 	for _, a := range collect(t, s.Recv, 10) {
 		if a.Reason != "OUTCOME_UNKNOWN" {
