@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"bytes"
+
 	"github.com/event-gateway/event-gateway/cli"
 )
 

@@ -36,7 +36,7 @@ func (g *gateway) drain() int {
 	g.stopWatching()
 	g.watching.Wait()
 	g.server.SetServing(false)
-	g.step("grace", func() error { return g.grace(ctx) })
+	_ = g.step("grace", func() error { return g.grace(ctx) })
 	code := exitStopped
 	err := g.step("streams and calls answered", func() error { return g.server.Drain(ctx) })
 	if err == nil {
@@ -66,7 +66,8 @@ func (g *gateway) drain() int {
 func (g *gateway) grace(ctx context.Context) error {
 	select {
 	case <-time.After(g.cfg.process.ShutdownGrace):
-	case <-g.failed:
+	case err := <-g.failed:
+		return err
 	case <-ctx.Done():
 	}
 	return nil

@@ -180,7 +180,7 @@ func (g *gateway) watchReadiness(ctx context.Context) {
 func (g *gateway) metrics() []func(io.Writer) {
 	writers := []func(io.Writer){
 		func(w io.Writer) {
-			fmt.Fprintf(w, "gateway_build_info{version=%q,go_version=%q,environment=%q,sink=%q} 1\n",
+			_, _ = fmt.Fprintf(w, "gateway_build_info{version=%q,go_version=%q,environment=%q,sink=%q} 1\n",
 				buildVersion(), runtime.Version(), g.cfg.process.Environment, g.cfg.process.Sink)
 		},
 		g.pipeline.WriteMetrics, g.server.WriteMetrics,

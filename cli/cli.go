@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -61,12 +60,16 @@ func Run(program Program, args []string) int {
 		kong.Description(description),
 		kong.Writers(program.Stdout, program.Stderr),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "event", Title: "One event:"}, {Key: "load", Title: "Generated events:"},
+			{Key: "sending", Title: "Sending:"}, {Key: "gateway", Title: "Gateway and output:"},
+		}),
 		// kong wants to end the process after --help; only main may.
 		kong.Exit(func(int) { helped = true }),
 		kong.Bind(&program),
 	)
 	if err != nil {
-		fmt.Fprintf(program.Stderr, "gateway: %v\n", err)
+		say(program.Stderr, "gateway: %v\n", err)
 		return exitUsage
 	}
 	parsed, err := parser.Parse(args)
@@ -82,11 +85,11 @@ func Run(program Program, args []string) int {
 		return exitOK
 	case errors.As(err, &exit):
 		if exit.message != "" {
-			fmt.Fprintf(program.Stderr, "gateway: %s\n", exit.message)
+			say(program.Stderr, "gateway: %s\n", exit.message)
 		}
 		return exit.code
 	default:
-		fmt.Fprintf(program.Stderr, "gateway: %v\nRun \"gateway --help\" or \"gateway COMMAND --help\".\n", err)
+		say(program.Stderr, "gateway: %v\nRun \"gateway --help\" or \"gateway COMMAND --help\".\n", err)
 		return exitUsage
 	}
 }
@@ -125,11 +128,11 @@ Examples:
 
 func (serveCommand) Run(p *Program) error { return exitWith(p.Serve()) }
 
+// say prints, and does not care whether anyone reads it: the exit code is what counts.
+func say(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+
 // isTerminal reports whether w is a terminal.
 func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && terminal(f.Fd())
 }
-
-// background is the context of commands that are not interrupted in a special way.
-func background() context.Context { return context.Background() }

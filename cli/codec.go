@@ -8,9 +8,10 @@ import (
 	"fmt"
 	"time"
 
-	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
 )
 
 // frame is one encoded request message. An IngestEventRequest with its one event and an

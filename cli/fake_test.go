@@ -6,6 +6,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,12 +14,13 @@ import (
 	"sync"
 	"testing"
 
-	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
-	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
+
+	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
+	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
 )
 
 func TestMain(m *testing.M) {
@@ -124,7 +126,7 @@ func (f *fake) IngestEventBatchStream(s grpc.BidiStreamingServer[gatewayv1.Inges
 }
 
 func endOf(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
 	return err

@@ -45,7 +45,7 @@ func (c healthcheckCommand) Run(p *Program) error {
 	if c.Live {
 		path = "/health"
 	}
-	ctx, cancel := context.WithTimeout(background(), c.Timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
 	if err != nil {
@@ -60,7 +60,7 @@ func (c healthcheckCommand) Run(p *Program) error {
 		}
 		return failed("%v", err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxHealthBody))
 	if err != nil {
 		return failed("%s: reading the answer: %v", address, err)

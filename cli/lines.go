@@ -12,10 +12,11 @@ import (
 	"hash/maphash"
 	"io"
 
-	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
-	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
+	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
 )
 
 // maxLine bounds one JSON line: the gateway's default message limit, a third more for base64, and a little.

@@ -24,7 +24,7 @@ func progress(w io.Writer, live bool, total int64, streams []*stream, done <-cha
 		select {
 		case <-done:
 			if live {
-				fmt.Fprint(w, "\r\x1b[K") // the totals follow
+				say(w, "\r\x1b[K") // the totals follow
 			}
 			return
 		case now := <-ticker.C:
@@ -35,9 +35,9 @@ func progress(w io.Writer, live bool, total int64, streams []*stream, done <-cha
 			}
 			line := progressLine(t, total, rate)
 			if live {
-				fmt.Fprintf(w, "\r\x1b[K%s", line)
+				say(w, "\r\x1b[K%s", line)
 			} else {
-				fmt.Fprintln(w, line)
+				say(w, "%v\n", line)
 			}
 		}
 	}

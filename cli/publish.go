@@ -17,11 +17,12 @@ import (
 	"syscall"
 	"time"
 
-	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
-	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
+
+	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
+	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
 )
 
 type publishCommand struct {
@@ -56,9 +57,9 @@ type publishCommand struct {
 func (publishCommand) Help() string {
 	return `Sends events through the streaming API and prints what became of them. What is sent is one of:
 
-- one event from flags, when --type is given and neither --count nor --duration;
-- generated events, with --count or --duration; --type, --source, --key ... then apply to all of them;
-- otherwise JSON lines from stdin, one event a line: the proto JSON of event.v1.Event, with one of "data" (base64), "data_text" (a string) or "data_json" (any JSON value). Events with the same partitionKey stay in order.
+  - one event from flags, when --type is given and neither --count nor --duration
+  - generated events, with --count or --duration; --type, --source, --key ... then apply to all of them
+  - otherwise JSON lines from stdin, one event a line: the proto JSON of event.v1.Event, with one of "data" (base64), "data_text" (a string) or "data_json" (any JSON value). Events with the same partitionKey stay in order.
 
 On a fixed schedule (--rate) latency counts from the time at which an event was due, so that waiting for a slow gateway is part of it.
 
@@ -114,12 +115,12 @@ func (c *publishCommand) Run(p *Program) error {
 		return errors.New("nothing to send: name --type and --source, or --count, or give JSON lines on stdin")
 	}
 	// stop ends the sending; abort, on the second signal, everything.
-	stop, stopNow := context.WithCancel(background())
+	stop, stopNow := context.WithCancel(context.Background())
 	defer stopNow()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
-	abort, abortNow := context.WithCancel(background())
+	abort, abortNow := context.WithCancel(context.Background())
 	defer abortNow()
 	go func() {
 		for _, act := range []func(){stopNow, abortNow} {
@@ -193,7 +194,7 @@ func (c *publishCommand) prepare(stop context.Context, p *Program) (*publishRun,
 	r.job = c.job(stop, r)
 	r.job.failure = func(err error) {
 		if r.broken.Swap(&err) == nil {
-			fmt.Fprintf(p.Stderr, "gateway: %s: %s\n", c.Address, describe(err))
+			say(p.Stderr, "gateway: %s: %s\n", c.Address, describe(err))
 		}
 	}
 	connections := c.Connections
@@ -268,7 +269,7 @@ func (c *publishCommand) sources(stop context.Context, p *Program, r *publishRun
 	default:
 		reader := newLineReader(p.Stdin, c.Streams, c.Batch, func(line int, err error) {
 			if r.invalid.Add(1) <= 10 {
-				fmt.Fprintf(p.Stderr, "gateway: line %d is not sent: %v\n", line, err)
+				say(p.Stderr, "gateway: line %d is not sent: %v\n", line, err)
 			}
 		})
 		r.reading = make(chan error, 1)

@@ -12,12 +12,13 @@ import (
 	"testing"
 	"time"
 
-	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
-	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
+	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
 )
 
 var errBroken = status.Error(codes.Unavailable, "the fake breaks the stream")

@@ -49,7 +49,7 @@ func (c configCommand) Run(p *Program) error {
 		return failed("printing the settings: %v", err)
 	}
 	for _, problem := range problems {
-		fmt.Fprintln(p.Stderr, problem)
+		say(p.Stderr, "%v\n", problem)
 	}
 	if len(problems) > 0 {
 		return exitWith(exitFailed)
@@ -69,13 +69,13 @@ func (s Setting) shown(value string) string {
 
 func writeSettings(w io.Writer, settings []Setting) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tab, "NAME\tVALUE\tDEFAULT\tSOURCE\tMEANING")
+	say(tab, "NAME\tVALUE\tDEFAULT\tSOURCE\tMEANING\n")
 	for _, s := range settings {
 		source := "default"
 		if s.FromEnvironment {
 			source = "environment"
 		}
-		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\t%s\n", s.Name, oneLine(s.shown(s.Value)), s.shown(s.Default), source, s.Doc)
+		say(tab, "%s\t%s\t%s\t%s\t%s\n", s.Name, oneLine(s.shown(s.Value)), s.shown(s.Default), source, s.Doc)
 	}
 	return tab.Flush()
 }

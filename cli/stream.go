@@ -329,7 +329,7 @@ func (s *stream) keep(message []byte) mem.Buffer {
 func (s *stream) receive(client grpc.ClientStream) error {
 	for {
 		if err := client.RecvMsg(&s.answer); err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			return err

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
 	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
 )
 
@@ -184,7 +185,7 @@ func (t *totals) writeText(w io.Writer) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name string, n int64, always bool, note string) {
 		if n != 0 || always {
-			fmt.Fprintf(tab, "%s\t%15s\t%s\n", name, grouped(n), note)
+			say(tab, "%s\t%15s\t%s\n", name, grouped(n), note)
 		}
 	}
 	line("sent", t.Sent, true, fmt.Sprintf("in %.2f s", t.Seconds))
@@ -203,7 +204,7 @@ func (t *totals) writeText(w io.Writer) error {
 		return err
 	}
 	if l := t.Latency; l != nil {
-		fmt.Fprintf(w, "latency        p50 %s  p90 %s  p99 %s  p99.9 %s  max %s\n",
+		say(w, "latency        p50 %s  p90 %s  p99 %s  p99.9 %s  max %s\n",
 			millis(l.P50), millis(l.P90), millis(l.P99), millis(l.P999), millis(l.Max))
 	}
 	_, err := fmt.Fprintf(w, "own CPU        %s ns an event\n", grouped(int64(t.CPUNanos)))
@@ -212,7 +213,7 @@ func (t *totals) writeText(w io.Writer) error {
 
 func reasons(w io.Writer, by map[string]int64) {
 	for _, reason := range slices.Sorted(maps.Keys(by)) {
-		fmt.Fprintf(w, "  %s\t%15s\t\n", reason, grouped(by[reason]))
+		say(w, "  %s\t%15s\t\n", reason, grouped(by[reason]))
 	}
 }
 

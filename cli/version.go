@@ -3,7 +3,6 @@ package cli
 // gateway version: what is running, for bug reports.
 
 import (
-	"fmt"
 	"runtime"
 	"runtime/debug"
 	"text/tabwriter"
@@ -19,12 +18,12 @@ func (versionCommand) Help() string {
 // Run prints one line a component.
 func (versionCommand) Run(p *Program) error {
 	w := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "gateway\t%s\n", p.Version)
-	fmt.Fprintf(w, "go\t%s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	say(w, "gateway\t%s\n", p.Version)
+	say(w, "go\t%s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	versions := moduleVersions()
 	for _, module := range []string{"github.com/twmb/franz-go", "google.golang.org/grpc"} {
 		if version := versions[module]; version != "" {
-			fmt.Fprintf(w, "%s\t%s\n", module, version)
+			say(w, "%s\t%s\n", module, version)
 		}
 	}
 	return w.Flush()
