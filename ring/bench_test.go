@@ -6,6 +6,7 @@ package ring
 import (
 	"fmt"
 	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/puzpuzpuz/xsync/v4"
@@ -100,6 +101,32 @@ func BenchmarkMPSC(b *testing.B) {
 			n := q.Pop(into)
 			if n == 0 {
 				values.Wait(q.Ready)
+			}
+			got += n
+		}
+	})
+	b.Run("SPSC+mutex", func(b *testing.B) { // the other candidate for a lane
+		var mu sync.Mutex
+		p, c := NewSPSC[uint64](capacity)
+		values := NewWaiter()
+		b.ReportAllocs()
+		for id := range producers {
+			go func() {
+				for range share(b.N, producers, id) {
+					for pushed := false; !pushed; {
+						mu.Lock()
+						pushed = p.TryPush(1)
+						mu.Unlock()
+					}
+					values.Wake()
+				}
+			}()
+		}
+		into := make([]uint64, 64)
+		for got := 0; got < b.N; {
+			n := c.Pop(into)
+			if n == 0 {
+				values.Wait(func() bool { return c.Len() > 0 })
 			}
 			got += n
 		}

@@ -59,7 +59,7 @@ func NewBatcher(cfg Config, maxPartitionInflight int64, worker int) *Batcher {
 // the batch then belongs to the caller.
 func (b *Batcher) Add(ev *Event, now int64) *RecordBatch {
 	batch := b.batchOf(ev, now)
-	if ev.Live() && batch.inflight+batch.cost >= b.maxPartitionInflight {
+	if ev.Live() && b.stalled(batch) {
 		ev.Refuse(AtBatch, PartitionStalled, &Detail{Message: "topic " + ev.Topic.Name})
 		batch = b.batchOf(ev, now)
 	}
@@ -75,6 +75,16 @@ func (b *Batcher) Add(ev *Event, now int64) *RecordBatch {
 		return batch
 	}
 	return nil
+}
+
+// stalled reports whether the batch's partition takes nothing more for now.
+func (b *Batcher) stalled(batch *RecordBatch) bool {
+	if batch.inflight+batch.cost < b.maxPartitionInflight {
+		return false
+	}
+	// The batch may have been open for a whole linger, so the number that refuses is a fresh one.
+	batch.inflight = batch.Partition.Inflight()
+	return batch.inflight+batch.cost >= b.maxPartitionInflight
 }
 
 // batchOf is the open batch for ev, opened now if there is none.

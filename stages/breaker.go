@@ -6,6 +6,7 @@ package stages
 // table can test them.
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -34,10 +35,13 @@ type Breaker struct {
 	// answered is when a broker last answered, or when records last started to be in flight, in
 	// nanoseconds of the caller's clock; written at most once a produce response.
 	answered atomic.Int64
-	// trial is the time at which the one trial batch of the half-open state was let through; 0 = none.
+	// trial is the time at which the one trial batch of the half-open state was let through; noTrial = none.
 	trial    atomic.Int64
 	onChange func(from, to BreakerState)
 }
+
+// noTrial is no time: clocks start at or above 0, and 0 itself is a time.
+const noTrial = math.MinInt64
 
 // NewBreaker returns a closed breaker. onChange (may be nil) is called on
 // every transition, on the goroutine that caused it, and must not block.
@@ -59,7 +63,7 @@ func (b *Breaker) Allow(now int64) bool {
 		return false
 	}
 	last := b.trial.Load()
-	return (last == 0 || now-last >= int64(b.openAfter)) && b.trial.CompareAndSwap(last, now)
+	return (last == noTrial || now-last >= int64(b.openAfter)) && b.trial.CompareAndSwap(last, now)
 }
 
 // Busy notes that records started to be in flight at now, after none were:
@@ -71,15 +75,21 @@ func (b *Breaker) Answered(now int64) { b.answered.Store(now) }
 
 // Acknowledged notes that a record was acknowledged.
 func (b *Breaker) Acknowledged() {
-	if s := b.State(); s != BreakerClosed {
+	// Until it is closed: a probe may half-open it at this moment, and no other record may be on its way.
+	for s := b.State(); s != BreakerClosed; s = b.State() {
 		b.change(s, BreakerClosed)
 	}
 }
 
-// Probed notes that a broker answered a probe while the breaker was open.
+// Probed notes that a broker answered a probe while the breaker was open. In
+// the other states it does nothing: a late answer must not allow a second trial.
 func (b *Breaker) Probed(now int64) {
+	if b.State() != BreakerIsOpen {
+		return
+	}
+	// Both before the state changes: a Tick between must see the answer, an Allow between the one free trial.
 	b.answered.Store(now)
-	b.trial.Store(0)
+	b.trial.Store(noTrial)
 	b.change(BreakerIsOpen, BreakerHalfOpen)
 }
 

@@ -103,7 +103,7 @@ func (e *Event) Reset() {
 	if cap(metadata) > maxKeptMetadata {
 		metadata = nil
 	}
-	clear(metadata[:cap(metadata)]) // stale views must not keep a dead message's memory
+	clear(metadata) // stale views must not keep a dead message's memory; behind its length there never are any
 	*e = Event{Home: e.Home, Sink: e.Sink, Metadata: metadata[:0]}
 }
 

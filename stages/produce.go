@@ -23,8 +23,13 @@ func NewProduce(producer Producer, breaker *Breaker, now func() int64) *Produce 
 // call. All others belong to the Producer and must not be touched.
 func (p *Produce) Process(b *RecordBatch) (left []*Event) {
 	p.handed, p.left = p.handed[:0], p.left[:0]
-	allowed := b.Partition == nil || p.breaker == nil || p.breaker.Allow(p.now())
+	asked, allowed := p.breaker == nil, true
 	for _, ev := range b.Events {
+		// Asked once, and only for an event that somebody still waits for: a half-open breaker's one trial
+		// would be wasted on a batch whose events were all answered by their deadlines.
+		if !asked && ev.Live() && ev.Msg.Queued(ev.Index) {
+			asked, allowed = true, p.breaker.Allow(p.now())
+		}
 		if ev.Live() && !allowed {
 			ev.Refuse(AtProduce, BreakerOpen, nil)
 		}

@@ -8,6 +8,7 @@ package stages
 
 import (
 	"bytes"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -39,7 +40,7 @@ func tagAt(b []byte, i int) (number protowire.Number, wire protowire.Type, end i
 		return protowire.Number(c >> 3), protowire.Type(c & 7), i + 1
 	}
 	number, wire, n := protowire.ConsumeTag(b[i:])
-	if n < 0 {
+	if n < 0 || number > protowire.MaxValidNumber { // protowire lets larger numbers pass, for MessageSets
 		return 0, 0, 0
 	}
 	return number, wire, i + n
@@ -124,6 +125,16 @@ func nextEvent(frame []byte, i int) (event []byte, end int, ok bool) {
 	return nil, 0, true
 }
 
+// putText sets a string field. The last value wins, and whether that one is
+// valid UTF-8 is validate's to check, once; but a value that it replaces is
+// never seen again, so it is checked here: any invalid one makes the message
+// malformed.
+func putText(field *[]byte, v []byte) bool {
+	old := *field
+	*field = v
+	return old == nil || utf8.Valid(old)
+}
+
 // scanEvent reads one encoded event.v1.Event into e, on top of what e already
 // has (embedded messages merge). False: the bytes are malformed.
 func (e *Event) scanEvent(b []byte) bool {
@@ -139,37 +150,38 @@ func (e *Event) scanEvent(b []byte) bool {
 			continue
 		}
 		var v []byte
-		if v, i = bytesAt(b, at); i == 0 {
+		if v, i = bytesAt(b, at); i == 0 || !e.setField(number, v) {
 			return false
 		}
-		switch number {
-		case fieldID:
-			e.ID = v
-		case fieldSource:
-			e.Source = v
-		case fieldType:
-			e.Type = v
-		case fieldSubject:
-			e.Subject = v
-		case fieldData:
-			e.Data = v
-		case fieldDataContentType:
-			e.DataContentType = v
-		case fieldDataSchema:
-			e.DataSchema = v
-		case fieldTimestamp:
-			if !e.scanTimestamp(v) {
-				return false
-			}
-		case fieldMetadata:
-			if !e.scanMetadata(v) {
-				return false
-			}
-		case fieldCursor:
-			e.Cursor = v
-		case fieldPartitionKey:
-			e.PartitionKey = v
-		}
+	}
+	return true
+}
+
+// setField sets one length-delimited field; unknown ones are passed over.
+func (e *Event) setField(number protowire.Number, v []byte) bool {
+	switch number {
+	case fieldID:
+		return putText(&e.ID, v)
+	case fieldSource:
+		return putText(&e.Source, v)
+	case fieldType:
+		return putText(&e.Type, v)
+	case fieldSubject:
+		return putText(&e.Subject, v)
+	case fieldData:
+		e.Data = v
+	case fieldDataContentType:
+		return putText(&e.DataContentType, v)
+	case fieldDataSchema:
+		return putText(&e.DataSchema, v)
+	case fieldTimestamp:
+		return e.scanTimestamp(v)
+	case fieldMetadata:
+		return e.scanMetadata(v)
+	case fieldCursor:
+		return putText(&e.Cursor, v)
+	case fieldPartitionKey:
+		return putText(&e.PartitionKey, v)
 	}
 	return true
 }
@@ -221,16 +233,17 @@ func (e *Event) scanMetadata(b []byte) bool {
 		if v, i = bytesAt(b, at); i == 0 {
 			return false
 		}
+		field := &p.Value
 		if number == 1 {
-			p.Name = v
-		} else {
-			p.Value = v
+			field = &p.Name
+		}
+		if !putText(field, v) {
+			return false
 		}
 	}
 	for i := range e.Metadata {
 		if bytes.Equal(e.Metadata[i].Name, p.Name) {
-			e.Metadata[i].Value = p.Value
-			return true
+			return putText(&e.Metadata[i].Value, p.Value)
 		}
 	}
 	if len(e.Metadata) <= MaxMetadataEntries {

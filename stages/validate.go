@@ -47,7 +47,7 @@ func (v *Validate) Process(burst []*Event) {
 
 func (v *Validate) check(ev *Event) {
 	if !validText(ev) {
-		ev.Refuse(AtValidate, MalformedEvent, &Detail{Message: "a text field is not valid UTF-8"})
+		ev.Refuse(AtValidate, MalformedEvent, &Detail{badText(ev), "is not valid UTF-8"})
 		return
 	}
 	if d := violation(ev); d != nil {
@@ -76,6 +76,39 @@ func validText(ev *Event) bool {
 	return ok
 }
 
+// text is a string field with its bound in bytes.
+type text struct {
+	name  string
+	value []byte
+	limit int
+}
+
+// texts are the string fields that may be sent, without metadata.
+func texts(ev *Event) [7]text {
+	return [...]text{
+		{"id", ev.ID, MaxAttributeBytes},
+		{"source", ev.Source, MaxAttributeBytes},
+		{"type", ev.Type, MaxAttributeBytes},
+		{"subject", ev.Subject, MaxAttributeBytes},
+		{"data_content_type", ev.DataContentType, MaxAttributeBytes},
+		{"data_schema", ev.DataSchema, MaxAttributeBytes},
+		{"partition_key", ev.PartitionKey, MaxPartitionKeyBytes},
+	}
+}
+
+// badText is the name of the first field that is not valid UTF-8.
+func badText(ev *Event) string {
+	for _, f := range texts(ev) {
+		if !utf8.Valid(f.value) {
+			return f.name
+		}
+	}
+	if !utf8.Valid(ev.Cursor) {
+		return "cursor"
+	}
+	return "metadata"
+}
+
 // violation is the first rule that the event breaks, or nil.
 func violation(ev *Event) *Detail {
 	switch {
@@ -89,28 +122,16 @@ func violation(ev *Event) *Detail {
 		return &Detail{"timestamp", fmt.Sprintf("has %d seconds; the years 1 to 9999 are allowed", ev.Seconds)}
 	case ev.HasTime && (ev.Nanos < 0 || ev.Nanos > 999_999_999):
 		return &Detail{"timestamp", fmt.Sprintf("has %d nanos; 0 to 999999999 are allowed", ev.Nanos)}
-	case len(ev.PartitionKey) > MaxPartitionKeyBytes:
-		return tooLong("partition_key", len(ev.PartitionKey), MaxPartitionKeyBytes)
 	}
-	for _, f := range [...]struct {
-		name  string
-		value []byte
-	}{
-		{"id", ev.ID}, {"source", ev.Source}, {"type", ev.Type}, {"subject", ev.Subject},
-		{"data_content_type", ev.DataContentType}, {"data_schema", ev.DataSchema},
-	} {
-		if len(f.value) > MaxAttributeBytes {
-			return tooLong(f.name, len(f.value), MaxAttributeBytes)
+	for _, f := range texts(ev) {
+		if len(f.value) > f.limit {
+			return &Detail{f.name, fmt.Sprintf("has %d bytes; %d are allowed", len(f.value), f.limit)}
 		}
 	}
 	if len(ev.Metadata) > 0 {
 		return metadataViolation(ev.Metadata)
 	}
 	return nil
-}
-
-func tooLong(field string, length, limit int) *Detail {
-	return &Detail{field, fmt.Sprintf("has %d bytes; %d are allowed", length, limit)}
 }
 
 func metadataViolation(metadata []Pair) *Detail {

@@ -1,0 +1,192 @@
+package cli
+
+// A gateway that stores nothing: it counts what it gets and answers as the
+// test says. Run on its own (FAKE_GATEWAY=1), it is what publish's own cost is
+// measured against.
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"testing"
+
+	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
+	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv("FAKE_GATEWAY") != "" {
+		serveDiscarding()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// fake is a gateway; answer says what becomes of an event (nil = acknowledged).
+type fake struct {
+	gatewayv1.UnimplementedEventGatewayServer
+	answer func(event *eventv1.Event, sending int) *gatewayv1.IngestEventResponse
+	// breakAfter ends each stream with UNAVAILABLE after that many messages; 0 = never.
+	breakAfter int
+
+	mu     sync.Mutex
+	events []*eventv1.Event
+	times  map[string]int
+}
+
+func startFake(t *testing.T, f *fake) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	gatewayv1.RegisterEventGatewayServer(server, f)
+	f.times = map[string]int{}
+	var group sync.WaitGroup
+	group.Go(func() { _ = server.Serve(listener) })
+	t.Cleanup(func() {
+		server.Stop()
+		group.Wait()
+	})
+	return listener.Addr().String()
+}
+
+func (f *fake) result(event *eventv1.Event) *gatewayv1.IngestEventResponse {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.events = append(f.events, event)
+	f.times[event.Id]++
+	if f.answer != nil {
+		if a := f.answer(event, f.times[event.Id]); a != nil {
+			return a
+		}
+	}
+	return &gatewayv1.IngestEventResponse{EventId: event.Id, Success: true, Topic: "events", Partition: 1,
+		Offset: int64(len(f.events)), Outcome: gatewayv1.Outcome_OUTCOME_ACKNOWLEDGED}
+}
+
+func (f *fake) received() []*eventv1.Event {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.events
+}
+
+func (f *fake) IngestEventStream(s grpc.BidiStreamingServer[gatewayv1.IngestEventRequest, gatewayv1.IngestEventResponse]) error {
+	for n := 1; ; n++ {
+		in, err := s.Recv()
+		if err != nil {
+			return endOf(err)
+		}
+		if f.breakAfter > 0 && n > f.breakAfter {
+			return errBroken
+		}
+		if err := s.Send(f.result(in.Event)); err != nil {
+			return err
+		}
+	}
+}
+
+func (f *fake) IngestEventBatchStream(s grpc.BidiStreamingServer[gatewayv1.IngestEventBatchRequest, gatewayv1.IngestEventBatchResponse]) error {
+	for {
+		in, err := s.Recv()
+		if err != nil {
+			return endOf(err)
+		}
+		out := &gatewayv1.IngestEventBatchResponse{}
+		for i, event := range in.Events {
+			r := f.result(event)
+			switch r.Outcome {
+			case gatewayv1.Outcome_OUTCOME_ACKNOWLEDGED:
+				out.Succeeded++
+			case gatewayv1.Outcome_OUTCOME_FILTERED:
+				out.Succeeded++
+				out.Filtered = append(out.Filtered, int32(i))
+			case gatewayv1.Outcome_OUTCOME_DUPLICATE:
+				out.Succeeded++
+				out.Duplicates = append(out.Duplicates, int32(i))
+			default:
+				out.Failures = append(out.Failures,
+					&gatewayv1.IngestEventBatchResponse_Failure{Index: int32(i), Result: r})
+			}
+		}
+		if err := s.Send(out); err != nil {
+			return err
+		}
+	}
+}
+
+func endOf(err error) error {
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
+
+// discardCodec hands frames to the discarding server as a count of events.
+type discardCodec struct{}
+
+func (discardCodec) Name() string { return "proto" }
+
+func (discardCodec) Marshal(v any) (mem.BufferSlice, error) {
+	return mem.BufferSlice{mem.SliceBuffer(*v.(*[]byte))}, nil
+}
+
+func (discardCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	events := 0
+	if data.Len() > 0 {
+		events = len(split(data.Materialize()))
+	}
+	*v.(*int) = events
+	return nil
+}
+
+// serveDiscarding prints its address and serves until stdin ends.
+func serveDiscarding() {
+	single, _ := proto.Marshal(&gatewayv1.IngestEventResponse{Success: true, EventId: "0123456789abcdef-0123",
+		Outcome: gatewayv1.Outcome_OUTCOME_ACKNOWLEDGED, Topic: "events", Partition: 2, Offset: 123456})
+	stream := func(answer func(events int) []byte) grpc.StreamHandler {
+		return func(_ any, s grpc.ServerStream) error {
+			for {
+				var events int
+				if err := s.RecvMsg(&events); err != nil {
+					return endOf(err)
+				}
+				out := answer(events)
+				if err := s.SendMsg(&out); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	server := grpc.NewServer(grpc.ForceServerCodecV2(discardCodec{}), grpc.MaxRecvMsgSize(64<<20))
+	server.RegisterService(&grpc.ServiceDesc{ServiceName: "gateway.v1.EventGateway", HandlerType: (*any)(nil),
+		Streams: []grpc.StreamDesc{
+			{StreamName: "IngestEventStream", ClientStreams: true, ServerStreams: true,
+				Handler: stream(func(int) []byte { return single })},
+			{StreamName: "IngestEventBatchStream", ClientStreams: true, ServerStreams: true,
+				Handler: stream(func(n int) []byte {
+					out, _ := proto.Marshal(&gatewayv1.IngestEventBatchResponse{Succeeded: int32(n)})
+					return out
+				})},
+		}}, struct{}{})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(listener.Addr())
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		stop()
+	}()
+	context.AfterFunc(ctx, server.Stop)
+	_ = server.Serve(listener)
+}

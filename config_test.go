@@ -1,0 +1,175 @@
+package main
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"bytes"
+	"github.com/event-gateway/event-gateway/cli"
+)
+
+// lines are the problems' texts.
+func lines(problems []error) []string {
+	var texts []string
+	for _, p := range problems {
+		texts = append(texts, p.Error())
+	}
+	return texts
+}
+
+func TestDefaultsAreValid(t *testing.T) {
+	c, problems, warnings := load(map[string]string{})
+	if len(problems)+len(warnings) > 0 {
+		t.Fatalf("%v %v", problems, warnings)
+	}
+	if c.transport.DeliveryTimeout != c.pipeline.DeliveryTimeout || c.transport.AdmissionTimeout == 0 ||
+		c.transport.MaxBatchEvents != 10000 {
+		t.Fatalf("values of other packages are not copied: %+v", c.transport)
+	}
+}
+
+func TestEveryRejectedValueIsOneLine(t *testing.T) {
+	for _, tc := range []struct{ environ, want string }{
+		{"GRPC_PORT=abc", "GRPC_PORT=abc: a whole number"},
+		{"GRPC_PORT=65536", "GRPC_PORT=65536: "},
+		{"HTTP_PORT=50051", "HTTP_PORT=50051: "},
+		{"GRPC_MAX_CONNECTION_AGE=often", "GRPC_MAX_CONNECTION_AGE=often: a duration"},
+		{"RATE_LIMIT_ENABLED=maybe", "RATE_LIMIT_ENABLED=maybe: true or false"},
+		{"RATE_LIMIT_RPS=many", "RATE_LIMIT_RPS=many: a number"},
+		{"RATE_LIMIT_RPS=NaN", "RATE_LIMIT_RPS=NaN: more than 0"},
+		{"RATE_LIMIT_BURST=0", "RATE_LIMIT_BURST=0: 1 or more"},
+		{"MAX_EVENT_BYTES=1MB", "MAX_EVENT_BYTES=1MB: a whole number of bytes"},
+		{"MAX_EVENT_BYTES=21MiB", "MAX_EVENT_BYTES=21MiB: at most GRPC_MAX_MESSAGE_BYTES=20MiB"},
+		{"MAX_BATCH_EVENTS=0", "MAX_BATCH_EVENTS=0: "},
+		{"BATCH_MAX_EVENTS=0", "BATCH_MAX_EVENTS=0: "},
+		{"BATCH_MAX_BYTES=1", "BATCH_MAX_BYTES=1: "},
+		{"BATCH_LINGER=-1s", "BATCH_LINGER=-1s: "},
+		{"BATCH_LINGER=5s DELIVERY_TIMEOUT=5s BREAKER_OPEN_AFTER=1s", "BATCH_LINGER=5s: less than DELIVERY_TIMEOUT=5s"},
+		{"DELIVERY_TIMEOUT=4s", "BREAKER_OPEN_AFTER=5s: less than DELIVERY_TIMEOUT=4s"},
+		{"BREAKER_OPEN_AFTER=0s", "BREAKER_OPEN_AFTER=0s: "},
+		{"SHUTDOWN_GRACE=20s", "SHUTDOWN_GRACE=20s: 0s or more, and less than SHUTDOWN_TIMEOUT=20s"},
+		{"SHUTDOWN_TIMEOUT=0s", "SHUTDOWN_TIMEOUT=0s: more than 0s"},
+		{"SINK=s3", "SINK=s3: kafka, log or discard"},
+		{"LOG_LEVEL=loud", "LOG_LEVEL=loud: debug, info, warn or error"},
+		{"LOG_FORMAT=xml", "LOG_FORMAT=xml: json or text"},
+		{"ENVIRONMENT=a\"b", `ENVIRONMENT="a\"b": `},
+		{"KAFKA_BROKERS=nohost", "KAFKA_BROKERS=nohost: "},
+		{"KAFKA_NUM_PARTITIONS=3000000000", "KAFKA_NUM_PARTITIONS=3000000000: a whole number of at most 32 bits"},
+		{"EMBEDDED_KAFKA_PORT=8080", "EMBEDDED_KAFKA_PORT=8080: another port"},
+		{"STAGE_DECODE_WORKERS=-1", "STAGE_DECODE_WORKERS=-1: "},
+		{"AUTH_ENABLED=true", "AUTH_ENABLED: not in this version"},
+		{"AUTH_ENABLED=banana", "AUTH_ENABLED: not in this version"},
+		{"JWT_SECRET=hush", "JWT_SECRET: not in this version"},
+		{"KAFKA_DLQ_TOPIC=dead", "KAFKA_DLQ_TOPIC: not in this version"},
+		{"KAFKA_SASL_MECHANISM=PLAIN", "KAFKA_SASL_MECHANISM: not in this version"},
+		{"KAFKA_SOURCE_TOPIC=in", "KAFKA_SOURCE_TOPIC: not in this version"},
+		{"TRANSFORM_RULES=x", "TRANSFORM_RULES: not in this version"},
+		{"GRPC_TLS_CERT=x", "GRPC_TLS_CERT: not in this version"},
+	} {
+		t.Run(tc.environ, func(t *testing.T) {
+			environ := map[string]string{}
+			for _, entry := range strings.Fields(tc.environ) {
+				name, value, _ := strings.Cut(entry, "=")
+				environ[name] = value
+			}
+			_, problems, _ := load(environ)
+			if len(problems) != 1 || !strings.HasPrefix(problems[0].Error(), tc.want) {
+				t.Errorf("got %q, want one line that begins %q", lines(problems), tc.want)
+			}
+		})
+	}
+}
+
+func TestAllProblemsAreCollected(t *testing.T) {
+	_, problems, _ := load(map[string]string{"GRPC_PORT": "x", "HTTP_PORT": "y", "KAFKA_TOPIC": "a b",
+		"RING_CAPACITY": "0", "BATCH_LINGER": "1", "LOG_LEVEL": "x\ny", "JWT_SECRET": "hush"})
+	if len(problems) != 7 {
+		t.Errorf("%d problems: %q", len(problems), lines(problems))
+	}
+	for _, line := range lines(problems) {
+		if strings.Contains(line, "hush") {
+			t.Errorf("a secret is shown: %s", line)
+		}
+	}
+}
+
+func TestNamesOfLaterFeaturesAtTheirDefaultsAreAccepted(t *testing.T) {
+	environ := map[string]string{}
+	for name, harmless := range laterNames {
+		environ[name] = harmless
+	}
+	environ["AUTH_ENABLED"] = "0"
+	if _, problems, warnings := load(environ); len(problems)+len(warnings) > 0 {
+		t.Errorf("%q %q", lines(problems), warnings)
+	}
+}
+
+func TestUnknownNamesAreWarnedAbout(t *testing.T) {
+	_, problems, warnings := load(map[string]string{"KAFKA_BROKER": "a:1", "GRPC_PROT": "1", "MAX_WHATEVER_COLOUR": "1",
+		"HTTP_PROXY": "x", "KAFKA_SERVICE_HOST": "x", "KAFKA_PORT": "tcp://10.0.0.1:9092", "GRPC_GO_LOG_SEVERITY_LEVEL": "info",
+		"PATH": "/bin", "STAGE_DECODE_WORKER": "2"})
+	want := []string{
+		"GRPC_PROT is set, but the gateway has no such setting; did you mean GRPC_PORT?",
+		"KAFKA_BROKER is set, but the gateway has no such setting; did you mean KAFKA_BROKERS?",
+		"MAX_WHATEVER_COLOUR is set, but the gateway has no such setting",
+		"STAGE_DECODE_WORKER is set, but the gateway has no such setting; did you mean STAGE_DECODE_WORKERS?",
+	}
+	if len(problems) > 0 || !slices.Equal(warnings, want) {
+		t.Errorf("%q %q", lines(problems), warnings)
+	}
+}
+
+func TestEverySettingIsDocumented(t *testing.T) {
+	c, _, _ := load(nil)
+	seen := map[string]bool{}
+	for _, s := range c.settings(nil) {
+		if s.Doc == "" || seen[s.Name] || s.Name != strings.ToUpper(s.Name) {
+			t.Errorf("%+v", s)
+		}
+		seen[s.Name] = true
+		if isLater(s.Name) {
+			t.Errorf("%s is a name of a later version", s.Name)
+		}
+	}
+}
+
+// TestConfigurationPageIsCurrent: go run . config --markdown > docs/configuration.md
+func TestConfigurationPageIsCurrent(t *testing.T) {
+	page, err := os.ReadFile("docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	code := cli.Run(cli.Program{Settings: func() ([]cli.Setting, []error) {
+		c, problems, _ := load(nil)
+		return c.settings(nil), problems
+	}, Stdout: &out, Stderr: &errs}, []string{"config", "--markdown"})
+	if code != 0 || !bytes.Equal(page, out.Bytes()) {
+		t.Errorf("docs/configuration.md is not current (%d %s): go run . config --markdown > docs/configuration.md", code, errs.String())
+	}
+}
+
+// FuzzEnvironment sets every variable to whatever comes: no panic, and one short line a problem.
+func FuzzEnvironment(f *testing.F) {
+	c, _, _ := load(nil)
+	settings := c.settings(nil)
+	for i, seed := range []string{"", "1", "-1", "1e309", "NaN", "10s", "9223372036854775807", "99999999999GiB", "a,b,,c", "true", "x\ny", "\xff", "localhost:9092", "/", " "} {
+		f.Add(uint16(i*7), seed)
+	}
+	f.Fuzz(func(t *testing.T, which uint16, value string) {
+		name := settings[int(which)%len(settings)].Name
+		_, problems, _ := load(map[string]string{name: value})
+		for _, problem := range problems {
+			line := problem.Error()
+			if strings.ContainsAny(line, "\n\r") {
+				t.Errorf("%q is more than one line", line)
+			}
+			if utf8.ValidString(value) && !strings.Contains(line, "_") && !strings.Contains(line, name) {
+				t.Errorf("%q names no variable", line)
+			}
+		}
+	})
+}

@@ -1,0 +1,261 @@
+package kafka
+
+// An event as a Kafka record: the CloudEvents 1.0 Kafka binding in binary
+// mode, or the serialized event.v1.Event. Nothing is allocated once an
+// event's record has been used a few times.
+
+import (
+	"context"
+	"math/bits"
+	"time"
+	"unsafe"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/event-gateway/event-gateway/stages"
+)
+
+// The headers that every binary record may have (CloudEvents 1.0, Kafka
+// protocol binding, section 3.2).
+const (
+	headerContentType  = "content-type"
+	headerSpecVersion  = "ce_specversion"
+	headerID           = "ce_id"
+	headerSource       = "ce_source"
+	headerType         = "ce_type"
+	headerSubject      = "ce_subject"
+	headerTime         = "ce_time"
+	headerDataSchema   = "ce_dataschema"
+	headerPartitionKey = "ce_partitionkey"
+	headerTraceParent  = "traceparent"
+	headerTraceState   = "tracestate"
+
+	attributePrefix = "ce_"
+	metadataPrefix  = "md_"
+
+	// eventContentType marks records of FormatEvent.
+	eventContentType = `application/x-protobuf; messageType="event.v1.Event"`
+)
+
+var (
+	specVersion       = []byte("1.0")
+	eventContentValue = []byte(eventContentType)
+	emptyValue        = []byte{}
+)
+
+// reserved are the attribute names that a metadata entry may not take in a
+// record: the core attributes, and the extensions that the gateway writes itself.
+var reserved = map[string]bool{
+	"id": true, "source": true, "type": true, "specversion": true,
+	"subject": true, "time": true, "datacontenttype": true, "dataschema": true,
+	"data": true, "data_base64": true, "partitionkey": true,
+}
+
+// attributeMax is the length up to which CloudEvents wants all parties to take attribute names.
+const attributeMax = 20
+
+// isAttribute reports whether name is a legal CloudEvents attribute name that is not reserved.
+func isAttribute(name []byte) bool {
+	if len(name) == 0 || len(name) > attributeMax {
+		return false
+	}
+	for _, c := range name {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return !reserved[string(name)]
+}
+
+const (
+	// keptHeaders and keptScratch bound what a recycled record keeps: 64 headers at 40 bytes and 16 KiB of
+	// names would be 18 KiB for each of tens of thousands of events.
+	keptHeaders = 24
+	keptScratch = 1024
+	// timeSpace is enough for RFC 3339 with nanoseconds.
+	timeSpace = len("9999-12-31T23:59:59.999999999Z")
+)
+
+// record is what an event keeps in Event.Sink: its Kafka record and the
+// memory that the record points into. Owned by whoever owns the event; while
+// franz-go has it, by franz-go.
+//
+// It is also the context of its kgo.Record: kgo sets Record.Context only when
+// it is nil, and hands it back in the promise, so one promise method finds the
+// event again without a closure for each record.
+type record struct {
+	// Context is the producer's background context, never a request's: franz-go fails every record of a
+	// partition when the context of the first one ends.
+	context.Context
+	kafka kgo.Record
+	ev    *stages.Event
+	// partition, seq and lost are set by Produce; see partition.go.
+	partition *partition
+	seq       uint64
+	lost      uint64
+	// misplaced is set by the partitioner when the client knows fewer partitions than the event was routed by.
+	misplaced bool
+
+	headers []kgo.RecordHeader
+	// scratch holds the header names that belong to no constant ("ce_" + name), the text of ce_time, and in
+	// FormatEvent the value. Header names are Go strings over these bytes (unsafe.String): an intern table
+	// would need a bound, a lock, and a policy for clients that invent names. The bytes stay untouched until
+	// the event is retired, which is after franz-go has given the record back.
+	scratch []byte
+}
+
+// recordOf returns the event's record, made on first use.
+func recordOf(ev *stages.Event) *record {
+	if r, ok := ev.Sink.(*record); ok {
+		return r
+	}
+	r := &record{headers: make([]kgo.RecordHeader, 0, 10), scratch: make([]byte, 0, 128)}
+	ev.Sink = r
+	return r
+}
+
+// fill lays ev out in r. background becomes the record's context.
+func (r *record) fill(background context.Context, format Format, ev *stages.Event) {
+	if cap(r.headers) > keptHeaders {
+		r.headers = make([]kgo.RecordHeader, 0, 10)
+	}
+	if cap(r.scratch) > keptScratch {
+		r.scratch = nil
+	}
+	r.Context, r.ev, r.misplaced = background, ev, false
+	r.headers, r.scratch = r.headers[:0], r.scratch[:0]
+	r.kafka = kgo.Record{
+		Key:       keyOf(ev),
+		Timestamp: ev.Msg.Received,
+		Topic:     ev.Topic.Name,
+		Partition: ev.Partition.ID,
+		Context:   r,
+	}
+	if format == FormatEvent {
+		r.fillEvent(ev)
+	} else {
+		r.fillBinary(ev)
+	}
+	r.kafka.Headers = r.headers
+}
+
+// release lets go of the event's bytes: a record lives on with a recycled event,
+// and its views would keep a dead message's memory, up to 20 MiB for one event.
+func (r *record) release() {
+	clear(r.headers)
+	r.kafka.Key, r.kafka.Value, r.kafka.Headers = nil, nil, nil
+}
+
+func keyOf(ev *stages.Event) []byte {
+	if len(ev.PartitionKey) == 0 {
+		return nil
+	}
+	return ev.PartitionKey
+}
+
+func (r *record) add(name string, value []byte) {
+	r.headers = append(r.headers, kgo.RecordHeader{Key: name, Value: value})
+}
+
+func (r *record) addPresent(name string, value []byte) {
+	if len(value) > 0 {
+		r.add(name, value)
+	}
+}
+
+func (r *record) fillBinary(ev *stages.Event) {
+	r.kafka.Value = ev.Data
+	if r.kafka.Value == nil {
+		r.kafka.Value = emptyValue
+	}
+	// All scratch at once: growing it later would be correct (names keep the old array alive) but allocate twice.
+	r.reserve(scratchSize(ev))
+	r.add(headerSpecVersion, specVersion)
+	r.add(headerID, ev.ID)
+	r.add(headerSource, ev.Source)
+	r.add(headerType, ev.Type)
+	r.addPresent(headerSubject, ev.Subject)
+	r.add(headerTime, r.timeText(ev.Time()))
+	r.addPresent(headerContentType, ev.DataContentType)
+	r.addPresent(headerDataSchema, ev.DataSchema)
+	r.addPresent(headerPartitionKey, ev.PartitionKey)
+	for i := range ev.Metadata {
+		m := &ev.Metadata[i]
+		r.add(r.headerName(m.Name), m.Value)
+	}
+}
+
+func (r *record) reserve(n int) {
+	if cap(r.scratch) < n {
+		r.scratch = make([]byte, 0, 1<<bits.Len(uint(n)))
+	}
+}
+
+func scratchSize(ev *stages.Event) int {
+	n := timeSpace
+	for i := range ev.Metadata {
+		n += len(attributePrefix) + len(ev.Metadata[i].Name)
+	}
+	return n
+}
+
+func (r *record) timeText(t time.Time) []byte {
+	start := len(r.scratch)
+	r.scratch = t.AppendFormat(r.scratch, time.RFC3339Nano)
+	return r.scratch[start:len(r.scratch):len(r.scratch)]
+}
+
+// headerName is the header of a metadata entry. traceparent and tracestate
+// stand alone, as tracing libraries for Kafka look for them.
+func (r *record) headerName(name []byte) string {
+	prefix := metadataPrefix
+	switch {
+	case string(name) == headerTraceParent:
+		return headerTraceParent
+	case string(name) == headerTraceState:
+		return headerTraceState
+	case isAttribute(name):
+		prefix = attributePrefix
+	}
+	start := len(r.scratch)
+	r.scratch = append(r.scratch, prefix...)
+	r.scratch = append(r.scratch, name...)
+	text := r.scratch[start:]
+	return unsafe.String(unsafe.SliceData(text), len(text))
+}
+
+// Sizes of a record batch of Kafka's format v2 with one record in it.
+const (
+	// batchOverhead is the batch header: 61 bytes, and up to 5 for the length in front of it, which
+	// franz-go counts in and Kafka does not.
+	batchOverhead = 61 + 5
+	// recordOverhead is length (5), attributes (1), timestamp delta (10), offset delta (5), and the number of headers (2).
+	recordOverhead = 5 + 1 + 10 + 5 + 2
+	// lengthMax is a varint of up to 32 bits, zigzag.
+	lengthMax = 5
+)
+
+// EncodedSize bounds from above the size that the event takes as a Kafka
+// record batch of one, before compression: what max.message.bytes limits.
+func (f Format) EncodedSize(ev *stages.Event) int {
+	size := batchOverhead + recordOverhead + lengthMax + len(ev.PartitionKey) + lengthMax
+	header := func(name, value int) { size += 2*lengthMax + name + value }
+	if f == FormatEvent {
+		header(len(headerContentType), len(eventContentType))
+		return size + eventSize(ev)
+	}
+	size += len(ev.Data)
+	header(len(headerSpecVersion), len(specVersion))
+	header(len(headerID), max(len(ev.ID), 36)) // an id that the gateway has not assigned yet is a UUID
+	header(len(headerSource), len(ev.Source))
+	header(len(headerType), len(ev.Type))
+	header(len(headerSubject), len(ev.Subject))
+	header(len(headerTime), timeSpace)
+	header(len(headerContentType), len(ev.DataContentType))
+	header(len(headerDataSchema), len(ev.DataSchema))
+	header(len(headerPartitionKey), len(ev.PartitionKey))
+	for i := range ev.Metadata {
+		header(len(attributePrefix)+len(ev.Metadata[i].Name), len(ev.Metadata[i].Value))
+	}
+	return size
+}

@@ -1,0 +1,125 @@
+package kafka
+
+// A Kafka record back to the event that a subscriber gets. Records of other
+// producers are read too when they follow the CloudEvents binding; nothing in
+// a record can make this panic or return an Event that does not serialize.
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
+)
+
+// ErrNotAnEvent is returned for a record in neither of the two formats.
+var ErrNotAnEvent = errors.New("the record is not an event: it has neither the header ce_specversion nor the content type of event.v1.Event")
+
+// EventFromRecord reads a record in either format. The event's data is the
+// record's value, not a copy.
+func EventFromRecord(r *kgo.Record) (*eventv1.Event, error) {
+	for i := range r.Headers {
+		h := &r.Headers[i]
+		if h.Key == headerSpecVersion {
+			return eventFromHeaders(r)
+		}
+		if h.Key == headerContentType && string(h.Value) == eventContentType {
+			return eventFromValue(r)
+		}
+	}
+	return nil, ErrNotAnEvent
+}
+
+func eventFromValue(r *kgo.Record) (*eventv1.Event, error) {
+	ev := &eventv1.Event{}
+	if err := proto.Unmarshal(r.Value, ev); err != nil {
+		return nil, fmt.Errorf("record at offset %d of %s-%d: value is not an event.v1.Event: %w", r.Offset, r.Topic, r.Partition, err)
+	}
+	if ev.Timestamp != nil && ev.Timestamp.CheckValid() != nil {
+		return nil, fmt.Errorf("record at offset %d of %s-%d: timestamp %v is not between the years 1 and 9999", r.Offset, r.Topic, r.Partition, ev.Timestamp)
+	}
+	ev.Cursor = "" // only the gateway makes cursors
+	ev.ProtoReflect().SetUnknown(nil)
+	return ev, nil
+}
+
+func eventFromHeaders(r *kgo.Record) (*eventv1.Event, error) {
+	ev := &eventv1.Event{Data: r.Value}
+	for i := range r.Headers {
+		h := &r.Headers[i]
+		if err := setFromHeader(ev, h); err != nil {
+			return nil, fmt.Errorf("record at offset %d of %s-%d: %w", r.Offset, r.Topic, r.Partition, err)
+		}
+	}
+	if ev.PartitionKey == "" && utf8.Valid(r.Key) {
+		ev.PartitionKey = string(r.Key) // other CloudEvents producers set the key and not always the attribute
+	}
+	if ev.Timestamp == nil && !r.Timestamp.IsZero() {
+		ev.Timestamp = timestamppb.New(r.Timestamp)
+	}
+	return ev, nil
+}
+
+func setFromHeader(ev *eventv1.Event, h *kgo.RecordHeader) error {
+	switch h.Key {
+	case headerSpecVersion:
+		if string(h.Value) != "1.0" {
+			return fmt.Errorf("ce_specversion is %.20q; only 1.0 is known", h.Value)
+		}
+	case headerID:
+		ev.Id = text(h.Value)
+	case headerSource:
+		ev.Source = text(h.Value)
+	case headerType:
+		ev.Type = text(h.Value)
+	case headerSubject:
+		ev.Subject = text(h.Value)
+	case headerTime:
+		t, err := time.Parse(time.RFC3339Nano, string(h.Value))
+		if err != nil {
+			return fmt.Errorf("ce_time %.40q is not a time in the format of RFC 3339", h.Value)
+		}
+		ts := timestamppb.New(t)
+		if ts.CheckValid() != nil {
+			return fmt.Errorf("ce_time %.40q is not between the years 1 and 9999", h.Value)
+		}
+		ev.Timestamp = ts
+	case headerContentType:
+		ev.DataContentType = text(h.Value)
+	case headerDataSchema:
+		ev.DataSchema = text(h.Value)
+	case headerPartitionKey:
+		ev.PartitionKey = text(h.Value)
+	case headerTraceParent, headerTraceState:
+		setMetadata(ev, h.Key, h.Value)
+	default:
+		if name, ok := strings.CutPrefix(h.Key, metadataPrefix); ok {
+			setMetadata(ev, name, h.Value)
+		} else if name, ok := strings.CutPrefix(h.Key, attributePrefix); ok {
+			setMetadata(ev, name, h.Value)
+		}
+		// Headers of neither kind belong to whatever else travels with records.
+	}
+	return nil
+}
+
+// maxReadMetadata bounds what a foreign record can make us build; our own have at most 64 entries.
+const maxReadMetadata = 256
+
+func setMetadata(ev *eventv1.Event, name string, value []byte) {
+	if ev.Metadata == nil {
+		ev.Metadata = make(map[string]string)
+	}
+	if len(ev.Metadata) < maxReadMetadata {
+		ev.Metadata[strings.ToValidUTF8(name, "\uFFFD")] = text(value)
+	}
+}
+
+// text keeps valid UTF-8 as it is; our own records hold nothing else.
+func text(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }

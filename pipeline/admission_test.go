@@ -1,0 +1,168 @@
+package pipeline
+
+// Admission alone: first come first served, shares, time-outs, and that no wake-up is lost.
+
+import (
+	"context"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/event-gateway/event-gateway/stages"
+)
+
+func TestBudgetIsFirstComeFirstServed(t *testing.T) {
+	b := &budget{limit: 100}
+	if !b.try(60) {
+		t.Fatal("60 of 100 did not fit")
+	}
+	large := b.enqueue(80)
+	if b.try(10) {
+		t.Error("a small request overtook a large one")
+	}
+	small := b.enqueue(10)
+	b.release(60)
+	<-large.granted
+	<-small.granted
+	b.release(80)
+	b.release(10)
+	if b.used.Load() != 0 || b.waiting.Load() != 0 {
+		t.Errorf("used %d, waiting %d", b.used.Load(), b.waiting.Load())
+	}
+}
+
+func TestBudgetCancelLetsTheNextOneIn(t *testing.T) {
+	b := &budget{limit: 100}
+	b.try(60)
+	large := b.enqueue(80)
+	small := b.enqueue(30)
+	if !b.cancel(large) {
+		t.Fatal("the claim was granted without room")
+	}
+	<-small.granted
+	if b.cancel(small) {
+		t.Error("cancelled a granted claim")
+	}
+}
+
+func TestBudgetNeverExceedsAndNeverHangs(t *testing.T) {
+	b := &budget{limit: 1000}
+	var wg sync.WaitGroup
+	for id := range 8 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(id), 1))
+			for range 3000 {
+				n := int64(rng.IntN(700) + 1)
+				if !b.try(n) {
+					if c := b.enqueue(n); c != nil {
+						if rng.IntN(3) == 0 && b.cancel(c) {
+							continue
+						}
+						<-c.granted
+					}
+				}
+				if used := b.used.Load(); used > b.limit {
+					t.Errorf("%d of %d taken", used, b.limit)
+				}
+				if rng.IntN(4) == 0 {
+					runtime.Gosched()
+				}
+				b.release(n)
+			}
+		})
+	}
+	wg.Wait()
+	if b.used.Load() != 0 || b.waiting.Load() != 0 || len(b.queue) != 0 {
+		t.Errorf("used %d, waiting %d, queue %d", b.used.Load(), b.waiting.Load(), len(b.queue))
+	}
+}
+
+func TestAdmitTimesOutWithTheRightReason(t *testing.T) {
+	h := newHarness(t, func(cfg *Config, _ *Parts) {
+		cfg.MaxInflight, cfg.ClientMaxInflight, cfg.PartitionMaxInflight = stages.MiB, stages.MiB/2, 0
+	})
+	receive := func(client *stages.Client, bytes int) *stages.Message {
+		return h.p.Receive(client, make([]byte, bytes), nil, stages.Malformed, 1)
+	}
+	admit := func(m *stages.Message, want stages.Reason) {
+		t.Helper()
+		v := h.p.Admit(t.Context(), m, time.Millisecond)
+		got := stages.NoReason
+		if v != nil {
+			got = v.Reason
+			h.p.Refuse(m, *v)
+		}
+		if got != want {
+			t.Errorf("refused %v, want %v", got, want)
+		}
+	}
+	a, b, c := h.p.NewClient("a"), h.p.NewClient("b"), h.p.NewClient("c")
+	var held []*stages.Message
+	take := func(client *stages.Client, bytes int, want stages.Reason) {
+		t.Helper()
+		m := receive(client, bytes)
+		admit(m, want)
+		held = append(held, m)
+	}
+	take(a, 400_000, stages.NoReason)
+	take(a, 400_000, stages.ClientOverloaded)
+	take(b, 500_000, stages.NoReason)
+	take(c, 400_000, stages.Overloaded)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	m := receive(a, 400_000)
+	if v := h.p.Admit(ctx, m, -1); v == nil || v.Reason != stages.NotSent {
+		t.Errorf("a cancelled caller got %+v", v)
+	} else {
+		h.p.Refuse(m, *v)
+	}
+	h.p.Release(m)
+	for _, m := range held {
+		if m.Admitted {
+			w := newWaiting()
+			m.Owner = w
+			h.p.Submit(0, m)
+			<-w.completed
+		}
+		h.p.Release(m)
+	}
+	h.close()
+	for _, client := range []*stages.Client{a, b, c} {
+		if used := client.Share.(*budget).used.Load(); used != 0 {
+			t.Errorf("client %s: %d bytes of its share are left", client.Name, used)
+		}
+	}
+}
+
+// A message that is larger than the whole budget gets in alone instead of never.
+func TestAdmitClampsAMessageLargerThanTheBudget(t *testing.T) {
+	h := newHarness(t, func(cfg *Config, _ *Parts) {
+		cfg.MaxInflight, cfg.ClientMaxInflight, cfg.PartitionMaxInflight = stages.MiB, stages.MiB, stages.MiB
+	})
+	m := h.call(stages.Malformed, make([]byte, 20<<20), 1)
+	mustOutcome(t, m, 0, stages.Refused, stages.MalformedEvent, stages.AtDecode)
+	h.p.Release(m)
+	h.close()
+}
+
+func TestConfigProblemsNameVariableValueAndBounds(t *testing.T) {
+	cfg, _ := testConfig()
+	cfg.DecodeWorkers, cfg.RingCapacity, cfg.MaxInflight, cfg.DeliveryTimeout = -1, 0, 1, 0
+	cfg.AdmissionTimeout, cfg.ClientMaxInflight, cfg.PartitionMaxInflight = -1, 2, 2
+	want := []string{"STAGE_DECODE_WORKERS=-1", "RING_CAPACITY=0", "MAX_INFLIGHT_BYTES=1", "CLIENT_MAX_INFLIGHT_BYTES=2",
+		"PARTITION_MAX_INFLIGHT_BYTES=2", "ADMISSION_TIMEOUT=-1ns", "DELIVERY_TIMEOUT=0s"}
+	problems := cfg.Validate()
+	if len(problems) != len(want) {
+		t.Fatalf("%d problems: %v", len(problems), problems)
+	}
+	for i, w := range want {
+		if got := problems[i].Error(); len(got) < len(w) || got[:len(w)] != w {
+			t.Errorf("problem %d is %q, want %s...", i, got, w)
+		}
+	}
+	if _, err := New(cfg, Parts{}); err == nil {
+		t.Error("New took a broken configuration")
+	}
+}

@@ -1,0 +1,193 @@
+package stages
+
+// Every rule with its bound, one beyond it, and the sentence that says so.
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// validEvent breaks no rule.
+func validEvent() *Event {
+	ev := liveEvents(1)[0]
+	ev.ID = []byte("id")
+	return ev
+}
+
+// entries are n metadata entries with names and values of the given lengths.
+func entries(n, name, value int) (pairs []Pair) {
+	for i := range n {
+		pairs = append(pairs, Pair{Name: fmt.Appendf(nil, "%0*d", name, i), Value: []byte(strings.Repeat("v", value))})
+	}
+	return pairs
+}
+
+func TestValidateRules(t *testing.T) {
+	long := func(n int) []byte { return []byte(strings.Repeat("x", n)) }
+	rules := []struct {
+		name  string
+		bend  func(*Event)
+		field string // empty: the event is valid
+		text  string
+	}{
+		{"nothing bent", func(*Event) {}, "", ""},
+		{"no source", func(ev *Event) { ev.Source = nil }, "source", "is required: say which service or device the event comes from"},
+		{"empty source", func(ev *Event) { ev.Source = []byte{} }, "source", "is required: say which service or device the event comes from"},
+		{"no type", func(ev *Event) { ev.Type = nil }, "type", "is required: say what happened, for example order.created"},
+		{"cursor", func(ev *Event) { ev.Cursor = []byte("c") }, "cursor", "is set by the gateway on events that are read back; leave it empty"},
+		{"empty cursor", func(ev *Event) { ev.Cursor = []byte{} }, "", ""},
+		{"empty metadata name", func(ev *Event) { ev.Metadata = []Pair{{nil, []byte("v")}} }, "metadata", "has a name of 0 bytes; 1 to 128 are allowed"},
+		{"longest metadata name", func(ev *Event) { ev.Metadata = entries(1, 128, 0) }, "", ""},
+		{"too long a metadata name", func(ev *Event) { ev.Metadata = entries(1, 129, 0) }, "metadata", "has a name of 129 bytes; 1 to 128 are allowed"},
+		{"most metadata entries", func(ev *Event) { ev.Metadata = entries(64, 5, 5) }, "", ""},
+		{"too many metadata entries", func(ev *Event) { ev.Metadata = entries(65, 5, 5) }, "metadata", "has more than the 64 entries that are allowed"},
+		{"most metadata bytes", func(ev *Event) { ev.Metadata = entries(64, 128, 128) }, "", ""},
+		{
+			"too many metadata bytes", func(ev *Event) { ev.Metadata = append(entries(63, 128, 128), Pair{long(128), long(129)}) },
+			"metadata", "has 16385 bytes of names and values; 16384 are allowed",
+		},
+		{"lowest printable names", func(ev *Event) { ev.Metadata = []Pair{{[]byte(" ~!"), nil}} }, "", ""},
+		{"control character", func(ev *Event) { ev.Metadata = []Pair{{[]byte("a\x1f"), nil}} }, "metadata", `has the name "a\x1f"; only printable ASCII is allowed`},
+		{"DEL", func(ev *Event) { ev.Metadata = []Pair{{[]byte("a\x7f"), nil}} }, "metadata", `has the name "a\x7f"; only printable ASCII is allowed`},
+		{"not ASCII", func(ev *Event) { ev.Metadata = []Pair{{[]byte("\u00e9"), nil}} }, "metadata", `has the name "` + "\u00e9" + `"; only printable ASCII is allowed`},
+		{"any value", func(ev *Event) { ev.Metadata = []Pair{{[]byte("n"), []byte("\u00e9\n\x00")}} }, "", ""},
+	}
+	for _, stamp := range []struct {
+		name    string
+		seconds int64
+		nanos   int32
+		text    string
+	}{
+		{"start of year 1", -62135596800, 0, ""},
+		{"end of year 0", -62135596801, 999_999_999, "has -62135596801 seconds; the years 1 to 9999 are allowed"},
+		{"end of year 9999", 253402300799, 999_999_999, ""},
+		{"start of year 10000", 253402300800, 0, "has 253402300800 seconds; the years 1 to 9999 are allowed"},
+		{"epoch", 0, 0, ""},
+		{"-1 nanos", 0, -1, "has -1 nanos; 0 to 999999999 are allowed"},
+		{"a second of nanos", 0, 1_000_000_000, "has 1000000000 nanos; 0 to 999999999 are allowed"},
+		{"smallest of all", -1 << 63, 0, "has -9223372036854775808 seconds; the years 1 to 9999 are allowed"},
+	} {
+		rules = append(rules, struct {
+			name  string
+			bend  func(*Event)
+			field string
+			text  string
+		}{stamp.name, func(ev *Event) { ev.HasTime, ev.Seconds, ev.Nanos = true, stamp.seconds, stamp.nanos }, "timestamp", stamp.text})
+	}
+	for _, c := range []struct {
+		field string
+		set   func(*Event, []byte)
+		limit int
+	}{
+		{"id", func(ev *Event, v []byte) { ev.ID = v }, 1024},
+		{"source", func(ev *Event, v []byte) { ev.Source = v }, 1024},
+		{"type", func(ev *Event, v []byte) { ev.Type = v }, 1024},
+		{"subject", func(ev *Event, v []byte) { ev.Subject = v }, 1024},
+		{"data_content_type", func(ev *Event, v []byte) { ev.DataContentType = v }, 1024},
+		{"data_schema", func(ev *Event, v []byte) { ev.DataSchema = v }, 1024},
+		{"partition_key", func(ev *Event, v []byte) { ev.PartitionKey = v }, 4096},
+	} {
+		for _, n := range []int{c.limit, c.limit + 1} {
+			text := ""
+			if n > c.limit {
+				text = fmt.Sprintf("has %d bytes; %d are allowed", n, c.limit)
+			}
+			rules = append(rules, struct {
+				name  string
+				bend  func(*Event)
+				field string
+				text  string
+			}{fmt.Sprintf("%s of %d bytes", c.field, n), func(ev *Event) { c.set(ev, long(n)) }, c.field, text})
+		}
+	}
+	v := NewValidate(NewTopics("events"), nil)
+	for _, r := range rules {
+		t.Run(r.name, func(t *testing.T) {
+			ev := validEvent()
+			r.bend(ev)
+			v.Process([]*Event{ev})
+			if ev.At != AtValidate {
+				t.Fatalf("the event is at %v", ev.At)
+			}
+			if r.text == "" {
+				mustLive(t, ev)
+				return
+			}
+			mustRefuse(t, ev, AtValidate, InvalidEvent, &Detail{r.field, r.text})
+		})
+	}
+}
+
+func TestValidateRefusesInvalidUTF8(t *testing.T) {
+	bad := []byte(notUTF8)
+	for field, bend := range map[string]func(*Event){
+		"id":                func(ev *Event) { ev.ID = bad },
+		"source":            func(ev *Event) { ev.Source = bad },
+		"type":              func(ev *Event) { ev.Type = bad },
+		"subject":           func(ev *Event) { ev.Subject = bad },
+		"data_content_type": func(ev *Event) { ev.DataContentType = bad },
+		"data_schema":       func(ev *Event) { ev.DataSchema = bad },
+		"partition_key":     func(ev *Event) { ev.PartitionKey = bad },
+		"cursor":            func(ev *Event) { ev.Cursor = bad },
+		"metadata":          func(ev *Event) { ev.Metadata = []Pair{{[]byte("n"), []byte("v")}, {bad, nil}} },
+	} {
+		ev := validEvent()
+		bend(ev)
+		NewValidate(NewTopics("events"), nil).Process([]*Event{ev})
+		mustRefuse(t, ev, AtValidate, MalformedEvent, &Detail{field, "is not valid UTF-8"})
+	}
+	ev := validEvent()
+	ev.Metadata = []Pair{{[]byte("n"), bad}}
+	NewValidate(NewTopics("events"), nil).Process([]*Event{ev})
+	mustRefuse(t, ev, AtValidate, MalformedEvent, &Detail{"metadata", "is not valid UTF-8"})
+	ev = validEvent()
+	ev.Data = bad // data is bytes
+	NewValidate(NewTopics("events"), nil).Process([]*Event{ev})
+	mustLive(t, ev)
+}
+
+func TestValidateBoundsRecords(t *testing.T) {
+	topics := NewTopics("orders")
+	size := 0
+	v := NewValidate(topics, func(*Event) int { return size })
+	check := func(limit, n int) *Event {
+		topics.Default.SetMaxMessageBytes(limit)
+		size = n
+		ev := validEvent()
+		v.Process([]*Event{ev})
+		return ev
+	}
+	mustLive(t, check(0, 1<<40)) // the topic's limit is not known yet
+	mustLive(t, check(1000, 1000))
+	mustRefuse(t, check(1000, 1001), AtValidate, EventTooLarge, &Detail{
+		Message: "the event makes a record batch of up to 1001 bytes; the topic orders takes 1000 (max.message.bytes)",
+	})
+}
+
+func TestValidatePassesOverEndedEvents(t *testing.T) {
+	ev := validEvent()
+	ev.Source = nil
+	ev.Refuse(AtDecode, MalformedEvent, nil)
+	good := validEvent()
+	NewValidate(NewTopics("events"), nil).Process([]*Event{ev, good})
+	mustRefuse(t, ev, AtDecode, MalformedEvent, nil)
+	mustLive(t, good)
+	if ev.At != AtValidate {
+		t.Fatalf("the ended event is at %v: after a panic it would be blamed", ev.At)
+	}
+}
+
+func BenchmarkValidate(b *testing.B) {
+	d, ev := NewDecoder(unbounded, 0), &Event{}
+	d.Start(newMessage(Single, request(encode(b, sample())), 1))
+	d.Next(ev)
+	v, burst := NewValidate(NewTopics("events"), nil), []*Event{ev}
+	b.ReportAllocs()
+	for b.Loop() {
+		v.Process(burst)
+	}
+	if !ev.Live() {
+		b.Fatal("the sample is not valid")
+	}
+}
