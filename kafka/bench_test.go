@@ -28,10 +28,10 @@ func benchEvent(p *stages.Partition, i int) *stages.Event {
 func BenchmarkFill(b *testing.B) {
 	for _, format := range []Format{FormatBinary, FormatEvent} {
 		b.Run(string(format), func(b *testing.B) {
-			ev := benchEvent(testTopic.Partitions()[0], 1)
+			ev, clock := benchEvent(testTopic.Partitions()[0], 1), timeText{}
 			b.ReportAllocs()
 			for b.Loop() {
-				recordOf(ev).fill(context.Background(), format, ev)
+				recordOf(ev).fill(context.Background(), format, ev, &clock)
 				recordOf(ev).release()
 			}
 		})
@@ -81,7 +81,7 @@ func TestProduceAllocatesNothing(t *testing.T) {
 	part := (*r.producer.topics[0].partitions.Load())[0]
 	n := testing.AllocsPerRun(1000, func() {
 		rec := recordOf(ev)
-		rec.fill(r.producer.background, FormatBinary, ev)
+		rec.fill(r.producer.background, FormatBinary, ev, &timeText{})
 		rec.partition, rec.seq = part, part.handed.Add(1)
 		if got := (topicPartitioner{r.producer.topics[0]}).Partition(&rec.kafka, 3); got != 0 {
 			t.Fatal(got)

@@ -64,7 +64,9 @@ func (t *topic) grow(n int) {
 type partition struct {
 	// handed counts the records given to franz-go; written by the one caller of Produce, before the hand-over.
 	handed atomic.Uint64
-	_      [56]byte // the fields below belong to the promise goroutine
+	// clock is the caller's, too.
+	clock timeText
+	_     [56]byte // the fields below belong to the promise goroutine
 
 	settled       uint64
 	failedThrough uint64

@@ -131,7 +131,7 @@ func (p *Producer) Produce(sp *stages.Partition, events []*stages.Event) {
 	for _, ev := range events {
 		seq++
 		r := recordOf(ev)
-		r.fill(p.background, p.cfg.RecordFormat, ev)
+		r.fill(p.background, p.cfg.RecordFormat, ev, &part.clock)
 		r.partition, r.seq, r.lost = part, seq, lost
 		p.client.TryProduce(p.background, &r.kafka, p.promise) // from here on, ev is not ours
 	}

@@ -114,8 +114,8 @@ func recordOf(ev *stages.Event) *record {
 	return r
 }
 
-// fill lays ev out in r. background becomes the record's context.
-func (r *record) fill(background context.Context, format Format, ev *stages.Event) {
+// fill lays ev out in r. background becomes the record's context; c is the caller's.
+func (r *record) fill(background context.Context, format Format, ev *stages.Event, c *timeText) {
 	if cap(r.headers) > keptHeaders {
 		r.headers = make([]kgo.RecordHeader, 0, 10)
 	}
@@ -134,7 +134,7 @@ func (r *record) fill(background context.Context, format Format, ev *stages.Even
 	if format == FormatEvent {
 		r.fillEvent(ev)
 	} else {
-		r.fillBinary(ev)
+		r.fillBinary(ev, c)
 	}
 	r.kafka.Headers = r.headers
 }
@@ -163,7 +163,7 @@ func (r *record) addPresent(name string, value []byte) {
 	}
 }
 
-func (r *record) fillBinary(ev *stages.Event) {
+func (r *record) fillBinary(ev *stages.Event, c *timeText) {
 	r.kafka.Value = ev.Data
 	if r.kafka.Value == nil {
 		r.kafka.Value = emptyValue
@@ -175,7 +175,7 @@ func (r *record) fillBinary(ev *stages.Event) {
 	r.add(headerSource, ev.Source)
 	r.add(headerType, ev.Type)
 	r.addPresent(headerSubject, ev.Subject)
-	r.add(headerTime, r.timeText(ev.Time()))
+	r.add(headerTime, r.timeText(c, ev.Time()))
 	r.addPresent(headerContentType, ev.DataContentType)
 	r.addPresent(headerDataSchema, ev.DataSchema)
 	r.addPresent(headerPartitionKey, ev.PartitionKey)
@@ -199,9 +199,24 @@ func scratchSize(ev *stages.Event) int {
 	return n
 }
 
-func (r *record) timeText(t time.Time) []byte {
+// timeText is the last time that was written as text. The events of a message
+// that have no time of their own share its time of receipt, and formatting one
+// costs about 100 ns, a third of a record.
+type timeText struct {
+	t    time.Time
+	text []byte
+}
+
+func (c *timeText) of(t time.Time) []byte {
+	if c.text == nil || !t.Equal(c.t) {
+		c.t, c.text = t, t.AppendFormat(c.text[:0], time.RFC3339Nano)
+	}
+	return c.text
+}
+
+func (r *record) timeText(c *timeText, t time.Time) []byte {
 	start := len(r.scratch)
-	r.scratch = t.AppendFormat(r.scratch, time.RFC3339Nano)
+	r.scratch = append(r.scratch, c.of(t)...)
 	return r.scratch[start:len(r.scratch):len(r.scratch)]
 }
 

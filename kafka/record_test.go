@@ -99,7 +99,7 @@ func TestRecordRoundTrip(t *testing.T) {
 		ev.Sink = recycled.Sink
 		format := rapid.SampledFrom([]Format{FormatBinary, FormatEvent}).Draw(rt, "format")
 		r := recordOf(ev)
-		r.fill(context.Background(), format, ev)
+		r.fill(context.Background(), format, ev, &timeText{})
 		recycled.Sink = ev.Sink
 
 		if r.kafka.Value == nil {
@@ -148,7 +148,7 @@ func TestHeaderNames(t *testing.T) {
 		ev.Metadata = append(ev.Metadata, stages.Pair{Name: []byte(name), Value: []byte("v")})
 	}
 	r := recordOf(ev)
-	r.fill(context.Background(), FormatBinary, ev)
+	r.fill(context.Background(), FormatBinary, ev, &timeText{})
 	var names []string
 	for _, h := range r.kafka.Headers {
 		names = append(names, h.Key)
@@ -166,7 +166,7 @@ func TestFillAllocatesNothing(t *testing.T) {
 		ev.Metadata = append(ev.Metadata, stages.Pair{Name: []byte(name), Value: []byte("v")})
 	}
 	for _, format := range []Format{FormatBinary, FormatEvent} {
-		n := testing.AllocsPerRun(100, func() { recordOf(ev).fill(context.Background(), format, ev) })
+		n := testing.AllocsPerRun(100, func() { recordOf(ev).fill(context.Background(), format, ev, &timeText{}) })
 		if n != 0 {
 			t.Errorf("%s: %v allocations an event", format, n)
 		}

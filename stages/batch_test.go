@@ -157,7 +157,8 @@ func TestBatcherRefusesAStalledPartition(t *testing.T) {
 	more := inPartition(ps[0], 1)
 	addAll(t, b, 2, more...)
 	mustRefuse(t, more[0], AtBatch, PartitionStalled, &Detail{Message: "topic orders"})
-	// The retirer gives one event back. Though the partition's batch is open since it was stalled, the next one goes on.
+	// The retirer gives one event back. The partition's batch is open since it was stalled, and yet the next
+	// event goes on.
 	ps[0].AddInflight(-cost)
 	next := inPartition(ps[0], 2)
 	addAll(t, b, 3, next...)

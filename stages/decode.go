@@ -36,7 +36,8 @@ func (d *Decoder) Start(m *Message) { d.msg, d.at, d.index = m, 0, 0 }
 // Active reports whether a started message has events left.
 func (d *Decoder) Active() bool { return d.msg != nil }
 
-// Answered is the started message if its next event was answered meanwhile, so that it is to be skipped; else nil.
+// Answered is the started message if its next event was answered meanwhile, so
+// that it is to be skipped; else nil.
 func (d *Decoder) Answered() *Message {
 	if d.msg.Queued(d.index) {
 		return nil

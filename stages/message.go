@@ -112,7 +112,8 @@ type Message struct {
 
 	// Results has one entry an event, in request order.
 	Results []Result
-	// Charge is the bytes of memory that the message pins, and Admitted whether admission took them; the pipeline's.
+	// Charge is the bytes of memory that the message pins, and Admitted whether admission took them; the
+	// pipeline's.
 	Charge   int64
 	Admitted bool
 

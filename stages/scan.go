@@ -46,7 +46,8 @@ func tagAt(b []byte, i int) (number protowire.Number, wire protowire.Type, end i
 	return number, wire, i + n
 }
 
-// bytesAt reads a length and that many bytes at b[i:]. end is the position behind them, 0 when there are not enough.
+// bytesAt reads a length and that many bytes at b[i:]. end is the position
+// behind them, 0 when there are not enough.
 func bytesAt(b []byte, i int) (value []byte, end int) {
 	if i >= len(b) {
 		return nil, 0

@@ -54,7 +54,8 @@ type foreignStreams struct {
 }
 
 // intercept notes a streaming call while it lasts. Ingest streams look after themselves.
-func (f *foreignStreams) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+func (f *foreignStreams) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo,
+	handler grpc.StreamHandler) error {
 	w, ok := wireOf(ss.Context())
 	if !ok || isIngest(info.FullMethod) {
 		return handler(srv, ss)

@@ -62,6 +62,8 @@ const (
 	bodyTime = 10 * time.Second
 )
 
+const receiveMemoryTaken = "the gateway's memory for messages that are being received (MAX_RECV_BYTES) is taken"
+
 // refusal is a message that cannot be taken; the stream itself is good.
 type refusal struct {
 	verdict stages.Verdict
@@ -121,16 +123,19 @@ func (r *frameReader) next() (frame []byte, owner stages.Freer, err error) {
 	r.wireSize = headerLength
 	if length > r.max {
 		r.skip = length
-		return nil, nil, refuse(stages.MessageTooLarge, "the message has %d bytes; GRPC_MAX_MESSAGE_BYTES allows %d", length, r.max)
+		return nil, nil, refuse(stages.MessageTooLarge,
+			"the message has %d bytes; GRPC_MAX_MESSAGE_BYTES allows %d", length, r.max)
 	}
 	compressed := r.header[0] == 1
 	switch {
 	case r.header[0] > 1:
 		r.skip = length
-		return nil, nil, refuse(stages.MalformedEvent, "the compression flag of the message is %d; 0 and 1 are allowed", r.header[0])
+		return nil, nil, refuse(stages.MalformedEvent,
+			"the compression flag of the message is %d; 0 and 1 are allowed", r.header[0])
 	case compressed && r.decompress == nil:
 		r.skip = length
-		return nil, nil, refuse(stages.MalformedEvent, "the message is marked as compressed, but the call says no grpc-encoding")
+		return nil, nil, refuse(stages.MalformedEvent,
+			"the message is marked as compressed, but the call says no grpc-encoding")
 	}
 	if length == 0 && !compressed {
 		return nil, noBuffer{}, nil
@@ -196,8 +201,7 @@ func (r *frameReader) large(length int) ([]byte, stages.Freer, error) {
 			return nil, nil, r.stopped.Err()
 		}
 		r.skip = length
-		return nil, nil, &refusal{stages.Verdict{Outcome: stages.Refused, Reason: stages.Overloaded, Stage: stages.AtAdmission,
-			Detail: &stages.Detail{Message: "the gateway's memory for messages that are being received (MAX_RECV_BYTES) is taken"}}}
+		return nil, nil, refuse(stages.Overloaded, receiveMemoryTaken)
 	}
 	r.reserved = length
 	patience := bodyTime + time.Duration(length>>20)*time.Second
@@ -258,7 +262,8 @@ func (r *frameReader) inflate(frame []byte, owner stages.Freer) ([]byte, stages.
 		switch {
 		case n > r.max:
 			buffers.Put(b)
-			return nil, nil, refuse(stages.MessageTooLarge, "the message has more than %d bytes after decompression, the bound of GRPC_MAX_MESSAGE_BYTES", r.max)
+			return nil, nil, refuse(stages.MessageTooLarge,
+				"the message has more than %d bytes after decompression, the bound of GRPC_MAX_MESSAGE_BYTES", r.max)
 		case err == io.EOF:
 			*b = (*b)[:n]
 			return *b, (*ownBuffer)(b), nil
@@ -283,7 +288,7 @@ func (r *frameReader) grow(b *[]byte, n int) (*[]byte, error) {
 			if r.stopped.Err() != nil {
 				return nil, r.stopped.Err()
 			}
-			return nil, &refusal{stages.Verdict{Outcome: stages.Refused, Reason: stages.Overloaded, Stage: stages.AtAdmission}}
+			return nil, refuse(stages.Overloaded, receiveMemoryTaken)
 		}
 		r.reserved += max(extra, 0)
 	}

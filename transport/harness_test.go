@@ -247,7 +247,9 @@ func (g *gateway) dial(options ...grpc.DialOption) *grpc.ClientConn {
 	return c
 }
 
-func (g *gateway) client() gatewayv1.EventGatewayClient { return gatewayv1.NewEventGatewayClient(g.dial()) }
+func (g *gateway) client() gatewayv1.EventGatewayClient {
+	return gatewayv1.NewEventGatewayClient(g.dial())
+}
 
 func (g *gateway) context() context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -249,7 +249,7 @@ func TestStreamNeverUsed(t *testing.T) {
 func TestClientNeverReadsItsAnswers(t *testing.T) {
 	g := start(t, func(c *setup) { c.config.SendTimeout = 400 * time.Millisecond })
 	// A client that reads its connection, but leaves the stream's flow-control window shut.
-	client := gatewayv1.NewEventGatewayClient(g.dial(grpc.WithStaticStreamWindowSize(64<<10)))
+	client := gatewayv1.NewEventGatewayClient(g.dial(grpc.WithStaticStreamWindowSize(64 << 10)))
 	s, err := client.IngestEventBatchStream(g.context())
 	if err != nil {
 		t.Fatal(err)

@@ -326,4 +326,3 @@ func TestSilentBodyIsNotCountedForEver(t *testing.T) {
 	g.eventually("given back", func() bool { return g.server.recv.unread.Load() == 0 })
 	_ = c.conn.Close()
 }
-

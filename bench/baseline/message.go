@@ -23,6 +23,7 @@ type message struct {
 	data    []byte       // as received; the records' keys and values are views into it
 	records []kgo.Record // one per event, with their header slices
 	scratch []byte       // values made here: times, ids
+	receipt []byte       // the time of receipt as text, for events without a time; part of scratch
 	faults  []fault      // by event; guarded by mu once records are with franz-go
 	mu      sync.Mutex
 

@@ -50,6 +50,7 @@ type fields struct {
 // unreadable.
 func (m *message) scan(topic string, now time.Time) error {
 	var f fields
+	m.receipt = m.keep(now.UTC().AppendFormat(m.scratch, time.RFC3339Nano))
 	for p := m.data; len(p) > 0; {
 		number, kind, n := protowire.ConsumeTag(p)
 		if n < 0 {
@@ -168,6 +169,8 @@ func (m *message) fill(r *kgo.Record, f *fields) error {
 			return err
 		}
 		add("ce_time", text)
+	} else {
+		add("ce_time", m.receipt)
 	}
 	add("content-type", f.byNumber[fieldDataContentType])
 	add("ce_dataschema", f.byNumber[fieldDataSchema])
