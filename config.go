@@ -210,7 +210,8 @@ func (c *config) contradictions() (problems []error) {
 			problems = append(problems, fmt.Errorf("%s=%v: %s", name, value, fmt.Sprintf(format, args...)))
 		}
 	}
-	// An oversize event is answered, so it must be received: tag, length and the request's own fields come on top.
+	// An oversize event is answered, so it must be received: tag, length and the request's own fields come
+	// on top.
 	check(c.stages.MaxEventBytes+stages.KiB <= c.transport.MaxMessageBytes, "MAX_EVENT_BYTES", c.stages.MaxEventBytes,
 		"at most GRPC_MAX_MESSAGE_BYTES=%v less 1KiB, so that a larger event can be received and answered", c.transport.MaxMessageBytes)
 	check(c.stages.BatchLinger < c.pipeline.DeliveryTimeout, "BATCH_LINGER", c.stages.BatchLinger,

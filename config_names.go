@@ -58,8 +58,8 @@ var ourPrefixes = []string{"KAFKA_", "GRPC_", "HTTP_", "STAGE_", "RATE_LIMIT_", 
 	"METRICS_", "SHUTDOWN_", "STREAM_", "MAX_", "RING_", "BREAKER_", "CLIENT_MAX_", "PARTITION_MAX_", "ADMISSION_",
 	"DELIVERY_", "PPROF_", "SINK_"}
 
-// foreign are names of others that begin like ours: the Go and C gRPC libraries' own switches, proxies, and what
-// Kubernetes sets for a service called kafka or grpc.
+// foreign are names of others that begin like ours: the Go and C gRPC libraries' own switches, proxies,
+// and what Kubernetes sets for a service called kafka or grpc.
 func foreign(name, value string) bool {
 	return strings.HasPrefix(name, "GRPC_GO_") || strings.HasPrefix(name, "GRPC_XDS_") || strings.HasPrefix(name, "GRPC_EXPERIMENTAL_") ||
 		strings.HasPrefix(name, "GRPC_DEFAULT_") || strings.HasPrefix(name, "GRPC_SSL_") ||

@@ -19,8 +19,8 @@ import (
 	"github.com/event-gateway/event-gateway/stages"
 )
 
-// hardEnd is the part of SHUTDOWN_TIMEOUT that is kept for answering what is left and for halting: a tenth, but
-// at most 2 s; both take milliseconds unless clients do not read.
+// hardEnd is the part of SHUTDOWN_TIMEOUT that is kept for answering what is left and for halting: a
+// tenth, but at most 2 s; both take milliseconds unless clients do not read.
 func hardEnd(total time.Duration) time.Duration { return min(total/10, 2*time.Second) }
 
 // drain stops the gateway and returns the exit code.
@@ -97,8 +97,8 @@ func (g *gateway) cutOff(ctx context.Context) {
 	_ = g.server.Drain(within) // lets the answers out
 }
 
-// haltWithin halts, but does not wait for it longer than ctx: every event has its outcome, and the process ends
-// either way. With Kafka away, the Kafka client alone may take a second.
+// haltWithin halts, but does not wait for it longer than ctx: every event has its outcome, and the process
+// ends either way. With Kafka away, the Kafka client alone may take a second.
 func (g *gateway) haltWithin(ctx context.Context) error {
 	halted := make(chan struct{})
 	go func() {

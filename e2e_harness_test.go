@@ -49,8 +49,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// watchSources looks at every source file: go test notes that, and runs these tests again when one has changed,
-// although the test binary itself may be the same.
+// watchSources looks at every source file: go test notes that, and runs these tests again when one has
+// changed, although the test binary itself may be the same.
 func watchSources() {
 	_ = filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(path, ".go") {

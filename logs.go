@@ -22,7 +22,8 @@ import (
 // timeFormat has milliseconds always, so that lines align and sort.
 const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 
-// logOutput is where lines go: a standard stream, or a file that reopen opens anew (logrotate moves it away first).
+// logOutput is where lines go: a standard stream, or a file that reopen opens anew (logrotate moves it
+// away first).
 type logOutput struct {
 	path string // "" for a standard stream
 
@@ -129,9 +130,8 @@ type lineClass struct {
 	last      func(repeated int)
 	swallowed int
 }
-
-// limited writes a line, unless one of its class was written less than a second ago: then it is counted, and the
-// last one of the second is written with the count as repeated.
+//  limited writes a line, unless one of its class was written less than a second ago: then it is counted,
+// and the last one of the second is written with the count as repeated.
 func (l *logs) limited(level zerolog.Level, class, message string, keyvals ...any) {
 	if level < l.GetLevel() {
 		return

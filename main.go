@@ -98,8 +98,8 @@ func serve() int {
 	return newGateway(cfg, log).live(environ, signals)
 }
 
-// live starts the gateway, waits for a signal or a failure, and drains. Start and drain run beside it, so that
-// a second signal is heard at any time.
+// live starts the gateway, waits for a signal or a failure, and drains. Start and drain run beside it, so
+// that a second signal is heard at any time.
 func (g *gateway) live(environ map[string]string, signals <-chan os.Signal) int {
 	began := time.Now()
 	started := make(chan error, 1)

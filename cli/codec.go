@@ -21,7 +21,8 @@ type frame struct {
 	events int
 }
 
-// rawCodec sends frames as they are and scans answers. Its name is proto's, because that is what the bytes are.
+// rawCodec sends frames as they are and scans answers. Its name is proto's, because that is what the bytes
+// are.
 type rawCodec struct{}
 
 func (rawCodec) Name() string { return "proto" }

@@ -237,7 +237,7 @@ not json
 		t.Fatalf("%v %+v", err, result)
 	}
 	got := gateway.received()
-	if string(got[0].Data) != "hi" || string(got[1].Data) != "hä" || string(got[2].Data) != `{"x": [1]}` ||
+	if string(got[0].Data) != "hi" || string(got[1].Data) != "h\u00e4" || string(got[2].Data) != `{"x": [1]}` ||
 		got[2].DataContentType != "application/json" || got[2].Timestamp.Seconds != 1704164645 || got[1].PartitionKey != "k" {
 		t.Fatalf("%v", got)
 	}

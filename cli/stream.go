@@ -80,7 +80,8 @@ type stream struct {
 
 // pending is a message that was sent and not answered.
 type pending struct {
-	// due is when it should have been sent by the schedule; 0 = there is none, and sentAt[slot] says when it was.
+	// due is when it should have been sent by the schedule; 0 = there is none, and sentAt[slot] says when
+	// it was.
 	due int64
 	// first is when its oldest event was first sent.
 	first  int64

@@ -1,5 +1,6 @@
-// Command demo shows the gateway at work, on its own and in one go: it starts a gateway with the embedded broker
-// in a directory of its own, sends events through gRPC, reads them back with a Kafka client, and compares.
+// Command demo shows the gateway at work, on its own and in one go: it starts a gateway with the embedded
+// broker in a directory of its own, sends events through gRPC, reads them back with a Kafka client, and
+// compares.
 //
 //	go run ./bench/demo
 //	go run ./bench/demo -count 1000000 -rate 0
