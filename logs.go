@@ -130,7 +130,8 @@ type lineClass struct {
 	last      func(repeated int)
 	swallowed int
 }
-//  limited writes a line, unless one of its class was written less than a second ago: then it is counted,
+
+// limited writes a line, unless one of its class was written less than a second ago: then it is counted,
 // and the last one of the second is written with the count as repeated.
 func (l *logs) limited(level zerolog.Level, class, message string, keyvals ...any) {
 	if level < l.GetLevel() {
