@@ -37,12 +37,10 @@ type Batcher struct {
 	maxPartitionInflight int64
 	// open has the batches that are being filled, oldest first.
 	open []*RecordBatch
-	// byPartition finds the open batch of a partition.
-	byPartition map[*Partition]*RecordBatch
-	free        []*RecordBatch
-	worker      int
-	// last is the partition of the last event, with its batch: runs are common and the map is not free.
-	last *RecordBatch
+	// ended is the open batch of events that were ended before; a partition's is Partition.open.
+	ended  *RecordBatch
+	free   []*RecordBatch
+	worker int
 }
 
 // NewBatcher returns the stage. maxPartitionInflight bounds the bytes of one
@@ -51,7 +49,7 @@ func NewBatcher(cfg Config, maxPartitionInflight int64, worker int) *Batcher {
 	return &Batcher{
 		worker:    worker,
 		maxEvents: cfg.BatchMaxEvents, maxBytes: int(cfg.BatchMaxBytes), linger: cfg.BatchLinger,
-		maxPartitionInflight: maxPartitionInflight, byPartition: map[*Partition]*RecordBatch{},
+		maxPartitionInflight: maxPartitionInflight,
 	}
 }
 
@@ -89,24 +87,25 @@ func (b *Batcher) stalled(batch *RecordBatch) bool {
 
 // batchOf is the open batch for ev, opened now if there is none.
 func (b *Batcher) batchOf(ev *Event, now int64) *RecordBatch {
-	partition := ev.Partition
 	if !ev.Live() {
-		partition = nil
-	}
-	if b.last != nil && b.last.Partition == partition {
-		return b.last
-	}
-	batch := b.byPartition[partition]
-	if batch == nil {
-		batch = b.take()
-		batch.Partition, batch.Opened = partition, now
-		if partition != nil {
-			batch.inflight = partition.Inflight()
+		if b.ended == nil {
+			b.ended = b.begin(now)
 		}
-		b.byPartition[partition] = batch
-		b.open = append(b.open, batch)
+		return b.ended
 	}
-	b.last = batch
+	p := ev.Partition
+	if p.open == nil {
+		p.open = b.begin(now)
+		p.open.Partition, p.open.inflight = p, p.Inflight()
+	}
+	return p.open
+}
+
+// begin opens a batch.
+func (b *Batcher) begin(now int64) *RecordBatch {
+	batch := b.take()
+	batch.Opened = now
+	b.open = append(b.open, batch)
 	return batch
 }
 
@@ -149,17 +148,18 @@ func (b *Batcher) NextDue() (at int64, ok bool) {
 func (b *Batcher) Lingers() bool { return b.linger > 0 }
 
 func (b *Batcher) close(batch *RecordBatch) {
-	delete(b.byPartition, batch.Partition)
 	for i, open := range b.open {
 		if open == batch {
 			b.open = append(b.open[:i], b.open[i+1:]...)
 			break
 		}
 	}
-	b.last = nil
-	if batch.Partition != nil {
-		batch.Partition.AddInflight(batch.cost) // before anyone can retire one of its events
+	if batch.Partition == nil {
+		b.ended = nil
+		return
 	}
+	batch.Partition.open = nil
+	batch.Partition.AddInflight(batch.cost) // before anyone can retire one of its events
 }
 
 // Recycle gives an emptied batch back.

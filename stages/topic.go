@@ -71,6 +71,9 @@ type Partition struct {
 	// partition, taken off by the retirer.
 	inflight atomic.Int64
 	_        [120]byte
+	// open is the batch that is being filled; only the one batch worker of the partition touches it.
+	open *RecordBatch
+	_    [120]byte
 }
 
 // Inflight is the bytes between batch and retirement.
