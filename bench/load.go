@@ -157,12 +157,12 @@ func stopBroker(p *process) (received int, err error) {
 
 // fetchProfile takes a CPU profile of two seconds from a running gateway.
 func fetchProfile(addr, file string) error {
-	time.Sleep(time.Second) // past the start-up of the load
+	<-time.After(time.Second) // past the start-up of the load
 	r, err := http.Get("http://" + addr + "/debug/pprof/profile?seconds=2")
 	if err != nil {
 		return err
 	}
-	defer r.Body.Close() //nolint:errcheck // read only
+	defer r.Body.Close()
 	raw, err := io.ReadAll(r.Body)
 	if err == nil && r.StatusCode != http.StatusOK {
 		err = fmt.Errorf("profile: %s: %s", r.Status, raw)

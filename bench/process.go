@@ -47,7 +47,7 @@ func start(log, program string, env []string, args ...string) (*process, error) 
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // the child has its own descriptor
+	defer file.Close() // the child has its own descriptor
 	cmd.Stderr = file
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -99,7 +99,7 @@ func (p *process) peak() int64 {
 	if err != nil {
 		return 0
 	}
-	defer file.Close() //nolint:errcheck // read only
+	defer file.Close()
 	for s := bufio.NewScanner(file); s.Scan(); {
 		var kb int64
 		if n, _ := fmt.Sscanf(s.Text(), "VmHWM: %d kB", &kb); n == 1 {

@@ -112,7 +112,7 @@ func checkSettings(store string, used bool) (damages []damage, topics storedTopi
 		err := readJSON(path, into)
 		needed := name == metaFile || name == topicsFile
 		switch {
-		case err == nil, errors.Is(err, fs.ErrNotExist) && !(needed && used):
+		case err == nil, errors.Is(err, fs.ErrNotExist) && (!needed || !used):
 		case name == metaFile:
 			damages = append(damages, damage{text: fmt.Sprintf("%s: %v; the broker would start empty", path, err), repair: func() error {
 				return os.WriteFile(path, []byte(`{"version":1,"cluster_id":"`+embeddedCluster+`"}`), 0o600)

@@ -89,7 +89,7 @@ func TestEmbeddedFlippedBit(t *testing.T) {
 					if !whole(t, broker, events) {
 						t.Errorf("%s bit at %d: started, and events are gone", filepath.Base(file), at)
 					}
-					broker.Close()
+					_ = broker.Close()
 					continue
 				}
 				refused++
@@ -172,7 +172,7 @@ func TestEmbeddedTornTail(t *testing.T) {
 		if !whole(t, broker, events) || !log.has("unfinished write") {
 			t.Errorf("after %d torn bytes: events are gone, or nothing was said:\n%s", len(more), log)
 		}
-		broker.Close()
+		_ = broker.Close()
 	}
 }
 
@@ -228,7 +228,7 @@ func TestEmbeddedOtherDamage(t *testing.T) {
 			cfg.EmbeddedDataDir, cfg.NumPartitions = damaged, 1
 			broker, err := StartEmbedded(cfg, nil)
 			if err == nil {
-				broker.Close()
+				_ = broker.Close()
 				t.Fatal("started")
 			}
 			if !strings.Contains(err.Error(), path) {

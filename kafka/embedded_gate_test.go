@@ -75,7 +75,7 @@ func TestGatePortInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	broker.Close()
+	_ = broker.Close()
 }
 
 func frame(key, version int16, body []byte) []byte {

@@ -55,7 +55,7 @@ func (c *droppingConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err == nil && c.drop.Load() { // the answer is here, so the broker has stored the record
 		c.dropper.lost()
-		c.Conn.Close()
+		c.Close()
 		return 0, io.EOF
 	}
 	return n, err

@@ -79,7 +79,8 @@ func TestCompression(t *testing.T) {
 // which would fail every record of the partition with the first one's context.
 func TestNobodysContext(t *testing.T) {
 	r := newRig(t, nil).ready()
-	var _ func(*stages.Partition, []*stages.Event) = r.producer.Produce // has no context to pass
+	produce := r.producer.Produce // has no context to pass
+	_ = func(p *stages.Partition, events []*stages.Event) { produce(p, events) }
 	r.produce(r.partition(0), "a")
 	ev := r.want("a", stages.Acknowledged, stages.NoReason)
 	kr := &ev.Sink.(*record).kafka

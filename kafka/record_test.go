@@ -3,6 +3,7 @@ package kafka
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -181,7 +182,7 @@ func TestForeignRecords(t *testing.T) {
 		}
 		return r
 	}
-	if _, err := EventFromRecord(header()); err != ErrNotAnEvent {
+	if _, err := EventFromRecord(header()); !errors.Is(err, ErrNotAnEvent) {
 		t.Errorf("no headers: %v", err)
 	}
 	for _, bad := range []*kgo.Record{

@@ -198,10 +198,10 @@ func (c *recvConn) charge(n int64) {
 	if n == 0 {
 		return
 	}
-	after := c.unread.Add(n)
-	if after == n { // it was 0
+	switch after := c.unread.Add(n); after {
+	case n: // it was 0
 		c.limit.holders.Add(1)
-	} else if after == 0 {
+	case 0:
 		c.limit.holders.Add(-1)
 	}
 	c.limit.unread.Add(n)

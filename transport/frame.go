@@ -264,7 +264,7 @@ func (r *frameReader) inflate(frame []byte, owner stages.Freer) ([]byte, stages.
 			buffers.Put(b)
 			return nil, nil, refuse(stages.MessageTooLarge,
 				"the message has more than %d bytes after decompression, the bound of GRPC_MAX_MESSAGE_BYTES", r.max)
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			*b = (*b)[:n]
 			return *b, (*ownBuffer)(b), nil
 		case err != nil:

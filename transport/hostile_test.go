@@ -73,7 +73,7 @@ func badFrames() map[string][]byte {
 		"truncated":       good[:len(good)-3],
 		"garbage":         bytes.Repeat([]byte{0xff}, 100),
 		"length past end": {0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f, 1},
-		"wrong wire type": protowire.AppendVarint([]byte{1<<3 | 0}, 5),
+		"wrong wire type": protowire.AppendVarint([]byte{1 << 3}, 5),
 		"field number 0":  {0x02, 0x01, 0x00},
 		"open group":      {1<<3 | 3, 0x0b},
 	}

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"runtime"
@@ -24,7 +25,6 @@ type rawConn struct {
 	conn   net.Conn
 	framer *http2.Framer
 	mu     sync.Mutex // guards writes
-	block  []byte
 	// window is what the server lets us send, for the connection (0) and each stream; waiters are woken by changed.
 	windowMu sync.Mutex
 	window   map[uint32]int
@@ -301,7 +301,8 @@ func TestConnectionLimitRefuses(t *testing.T) {
 	defer func() { _ = c.Close() }()
 	_ = c.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.ReadAll(c); err != nil { // closed: the end comes at once; a reset is fine too
-		if e, ok := err.(net.Error); ok && e.Timeout() {
+		var timeout net.Error
+		if errors.As(err, &timeout) && timeout.Timeout() {
 			t.Fatal("the third connection was not closed")
 		}
 	}

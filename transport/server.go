@@ -109,7 +109,6 @@ func (s *Server) options(creds credentials.TransportCredentials) []grpc.ServerOp
 		grpc.InTapHandle(tapIngest),
 		experimental.BufferPool(&buffers),
 		grpc.ReadBufferSize(0), // see conn.go
-		grpc.SharedWriteBuffer(true),
 		grpc.MaxRecvMsgSize(otherMessageBytes),
 		grpc.MaxConcurrentStreams(uint32(s.config.MaxConcurrentStreams)),
 		grpc.MaxHeaderListSize(uint32(s.config.MaxHeaderBytes)),
