@@ -81,7 +81,7 @@ func TestProduceAllocatesNothing(t *testing.T) {
 	part := (*r.producer.topics[0].partitions.Load())[0]
 	n := testing.AllocsPerRun(1000, func() {
 		rec := recordOf(ev)
-		rec.fill(r.producer.background, FormatBinary, ev, &timeText{})
+		rec.fill(r.producer.background, FormatBinary, ev, &part.clock)
 		rec.partition, rec.seq = part, part.handed.Add(1)
 		if got := (topicPartitioner{r.producer.topics[0]}).Partition(&rec.kafka, 3); got != 0 {
 			t.Fatal(got)
