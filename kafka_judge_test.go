@@ -189,8 +189,8 @@ func (l *ledger) judgeOrder(t *testing.T, at map[string]*kgo.Record) {
 
 // accounting is one scrape of /metrics, origin grpc.
 type accounting struct {
-	accepted, inFlight, late int64
-	outcomes                 map[string]int64
+	accepted, inFlight, late, bytes int64
+	outcomes                        map[string]int64
 }
 
 var metricLine = regexp.MustCompile(`(?m)^(gateway_[a-z_]+)(?:\{([^}]*)\})? (\d+)$`)
@@ -207,6 +207,8 @@ func (p *process) scrape() (a accounting, ok bool) {
 		switch {
 		case m[1] == "gateway_late_acknowledgements_total":
 			a.late = n
+		case m[1] == "gateway_inflight_bytes":
+			a.bytes = n
 		case !strings.Contains(m[2], `origin="grpc"`):
 		case m[1] == "gateway_events_accepted_total":
 			a.accepted = n
