@@ -42,7 +42,13 @@ func kafkaGateway(t *testing.T, c *kafkatest.Cluster, settings ...string) (p *pr
 		defer cancel()
 		_, _ = adm.DeleteTopic(ctx, topic) // the cluster of these tests ends anyway
 	})
-	return startGateway(t, append([]string{"KAFKA_BROKERS=" + strings.Join(c.Addrs(), ","), "KAFKA_TOPIC=" + topic}, settings...)...).ready(), topic
+	return gatewayOn(t, c, topic, settings...), topic
+}
+
+// gatewayOn starts a gateway that writes to topic.
+func gatewayOn(t *testing.T, c *kafkatest.Cluster, topic string, settings ...string) *process {
+	t.Helper()
+	return startGateway(t, append([]string{"KAFKA_BROKERS=" + strings.Join(c.Addrs(), ","), "KAFKA_TOPIC=" + topic}, settings...)...).ready()
 }
 
 // readTopic reads a topic to its end, in the order of each partition.
