@@ -54,6 +54,13 @@ func gatewayOn(t *testing.T, c *kafkatest.Cluster, topic string, settings ...str
 // readTopic reads a topic to its end, in the order of each partition.
 func readTopic(t *testing.T, c *kafkatest.Cluster, topic string) (records []*kgo.Record) {
 	t.Helper()
+	scanTopic(t, c, topic, func(r *kgo.Record) { records = append(records, r) })
+	return records
+}
+
+// scanTopic is readTopic for topics that need not be kept.
+func scanTopic(t *testing.T, c *kafkatest.Cluster, topic string, visit func(*kgo.Record)) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	client, err := kgo.NewClient(kgo.SeedBrokers(c.Addrs()...), kgo.ConsumeTopics(topic),
@@ -77,11 +84,10 @@ func readTopic(t *testing.T, c *kafkatest.Cluster, topic string) (records []*kgo
 			t.Fatalf("%v, %d records to go", err, left)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
-			records = append(records, r)
+			visit(r)
 			left--
 		})
 	}
-	return records
 }
 
 // verdict is what judge counts.
