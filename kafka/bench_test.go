@@ -32,7 +32,6 @@ func BenchmarkFill(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				recordOf(ev).fill(context.Background(), format, ev, &clock)
-				recordOf(ev).release()
 			}
 		})
 	}

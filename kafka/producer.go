@@ -174,7 +174,6 @@ func (p *Producer) settle(kr *kgo.Record, err error) {
 		ev.Ack = stages.Ack{Verdict: p.verdict(r, err, alone), Partition: kr.Partition, Offset: -1}
 		p.metrics.failed[ev.Ack.Verdict.Reason].Add(1)
 	}
-	r.release() // franz-go does not look at a record again once its promise runs
 	p.inflight.Add(-1)
 	p.parts.Report(ev)
 }

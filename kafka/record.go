@@ -102,6 +102,11 @@ type record struct {
 	// would need a bound, a lock, and a policy for clients that invent names. The bytes stay untouched until
 	// the event is retired, which is after franz-go has given the record back.
 	scratch []byte
+	// headerSpace and scratchSpace are what headers and scratch start as: most events need no more, and one
+	// block of memory is fewer cache misses than three. A record is filled on one processor, encoded and
+	// settled on others.
+	headerSpace  [8]kgo.RecordHeader
+	scratchSpace [64]byte
 }
 
 // recordOf returns the event's record, made on first use.
@@ -109,7 +114,8 @@ func recordOf(ev *stages.Event) *record {
 	if r, ok := ev.Sink.(*record); ok {
 		return r
 	}
-	r := &record{headers: make([]kgo.RecordHeader, 0, 10), scratch: make([]byte, 0, 128)}
+	r := &record{}
+	r.headers, r.scratch = r.headerSpace[:0], r.scratchSpace[:0]
 	ev.Sink = r
 	return r
 }
@@ -117,10 +123,10 @@ func recordOf(ev *stages.Event) *record {
 // fill lays ev out in r. background becomes the record's context; c is the caller's.
 func (r *record) fill(background context.Context, format Format, ev *stages.Event, c *timeText) {
 	if cap(r.headers) > keptHeaders {
-		r.headers = make([]kgo.RecordHeader, 0, 10)
+		r.headers = r.headerSpace[:0]
 	}
 	if cap(r.scratch) > keptScratch {
-		r.scratch = nil
+		r.scratch = r.scratchSpace[:0]
 	}
 	r.Context, r.ev, r.misplaced = background, ev, false
 	r.headers, r.scratch = r.headers[:0], r.scratch[:0]
@@ -139,9 +145,10 @@ func (r *record) fill(background context.Context, format Format, ev *stages.Even
 	r.kafka.Headers = r.headers
 }
 
-// release lets go of the event's bytes: a record lives on with a recycled event,
-// and its views would keep a dead message's memory, up to 20 MiB for one event.
-func (r *record) release() {
+// Release implements stages.Releaser: it lets go of the event's bytes. A record
+// lives on with a recycled event, and the views of an idle one would keep a
+// dead message's memory, up to 20 MiB.
+func (r *record) Release() {
 	clear(r.headers)
 	r.kafka.Key, r.kafka.Value, r.kafka.Headers = nil, nil, nil
 }

@@ -3,6 +3,9 @@ package pipeline
 // The decode worker: its lane, its events, and the walk from messages to events.
 
 import (
+	"slices"
+	"time"
+
 	"github.com/event-gateway/event-gateway/ring"
 	"github.com/event-gateway/event-gateway/stages"
 )
@@ -25,6 +28,8 @@ type decodeWorker struct {
 	stack []*stages.Event
 	// returned brings back retired events; it holds all of them.
 	returned *ring.Consumer[*stages.Event]
+	// forgotten: the worker has been without input for a while and its free events hold no message.
+	forgotten bool
 	// made and most count the events of this worker: allocated in slabs, up to a bound, never given back.
 	made, most int
 }
@@ -43,7 +48,7 @@ func (w *decodeWorker) decodeLoop() {
 			if w.p.stopping.Load() && !w.lane.Ready() {
 				return
 			}
-			w.await(func() bool { return w.lane.Ready() || w.p.stopping.Load() })
+			w.rest()
 			continue
 		}
 		w.decoder.NextRun()
@@ -53,6 +58,43 @@ func (w *decodeWorker) decodeLoop() {
 			w.out.stage(ev, ev.Shard)
 		}
 		w.out.flush(w.waiter, &w.counts)
+	}
+}
+
+// idleAfter is how long a decode worker is without input before its idle events let go of their last messages.
+const idleAfter = 100 * time.Millisecond
+
+// rest waits for a message. Returned events still point into the bytes of
+// their last message. Under load they are used again soon; when nothing comes,
+// they would keep dead memory, so after a while they are made to forget it.
+func (w *decodeWorker) rest() {
+	ready := func() bool { return w.lane.Ready() || w.p.stopping.Load() }
+	if w.forgotten && w.returned.Len() == 0 {
+		w.await(func() bool { return ready() || w.returned.Len() > 0 }) // late acknowledgements bring events back
+		w.forgotten = false
+		return
+	}
+	start := w.idle()
+	came := w.waiter.WaitUntil(ready, time.Now().Add(idleAfter))
+	w.resume(start)
+	if !came {
+		w.forget()
+	}
+	w.forgotten = !came
+}
+
+// forget takes all returned events and empties the free ones.
+func (w *decodeWorker) forget() {
+	for {
+		w.stack = slices.Grow(w.stack, slabSize)
+		n := w.returned.Pop(w.stack[len(w.stack):cap(w.stack)])
+		if n == 0 {
+			break
+		}
+		w.stack = w.stack[:len(w.stack)+n]
+	}
+	for _, ev := range w.stack {
+		ev.Forget()
 	}
 }
 
@@ -102,6 +144,9 @@ func (w *decodeWorker) take() *stages.Event {
 	}
 	ev := w.stack[n-1]
 	w.stack = w.stack[:n-1]
+	if ev.Msg != nil {
+		ev.Reset()
+	}
 	return ev
 }
 

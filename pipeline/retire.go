@@ -78,8 +78,7 @@ func (r *retirer) retireBurst(burst []*stages.Event, now time.Time) {
 		}
 		r.run.retired++
 		h := &r.homes[ev.Home]
-		ev.Reset()
-		h.staged = append(h.staged, ev)
+		h.staged = append(h.staged, ev) // as it is: decode resets it when it uses it again, or when it is idle
 	}
 	r.endRun(now)
 	for i := range r.homes {

@@ -5,8 +5,11 @@ package pipeline
 
 import (
 	"bytes"
+	"runtime"
 	"sync"
 	"testing"
+	"time"
+	"weak"
 
 	"github.com/event-gateway/event-gateway/stages"
 )
@@ -42,6 +45,24 @@ func (b arenaBuffer) Free() {
 	}
 	b.a.taken--
 	b.a.free = append(b.a.free, b.b)
+}
+
+// An idle gateway does not keep dead messages through the views of its free events.
+func TestIdleEventsForgetTheirMessages(t *testing.T) {
+	h := newHarness(t)
+	frame := frameOf(testEvent{id: "id", source: "s", key: "k", data: make([]byte, 1<<16)})
+	memory := weak.Make(&frame[0])
+	h.p.Release(h.call(stages.Single, frame, 1))
+	frame = nil
+	h.r.mu.Lock()
+	h.r.queue = nil
+	h.r.mu.Unlock()
+	for deadline := time.Now().Add(10 * time.Second); memory.Value() != nil; runtime.GC() {
+		if time.Now().After(deadline) {
+			t.Fatal("a retired message is still reachable")
+		}
+	}
+	h.close()
 }
 
 func TestNothingIsFreedBeforeItIsRetired(t *testing.T) {

@@ -46,6 +46,8 @@ type Event struct {
 	Home int
 	// Sink belongs to the Producer: it keeps its record here and reuses it when the event is recycled.
 	Sink any
+	// Ack is set by the Producer before it reports the event.
+	Ack Ack
 
 	// The fields of event.v1.Event. nil and empty mean absent.
 	ID, Source, Type, PartitionKey []byte
@@ -57,9 +59,6 @@ type Event struct {
 	Nanos                          int32
 	// Cursor belongs to events that are read back; validate refuses it.
 	Cursor []byte
-
-	// Ack is set by the Producer before it reports the event.
-	Ack Ack
 
 	// idText holds an id that the gateway made; ID is then a view into it.
 	idText [36]byte
@@ -98,6 +97,23 @@ func (e *Event) Time() time.Time {
 // maxKeptMetadata bounds what a recycled event keeps of its metadata slice:
 // 64 entries at 48 bytes would be 3 KiB for each of tens of thousands of events.
 const maxKeptMetadata = 16
+
+// Releaser is what a Producer may keep in Event.Sink: Release lets go of the
+// event's bytes.
+type Releaser interface{ Release() }
+
+// Forget makes an idle event let go of the message that it had last. An event
+// that is used again at once is only Reset: what Forget clears is overwritten
+// then anyway.
+func (e *Event) Forget() {
+	if e.Msg == nil {
+		return
+	}
+	e.Reset()
+	if r, ok := e.Sink.(Releaser); ok {
+		r.Release()
+	}
+}
 
 // Reset makes a recycled event empty. It keeps Home, Sink and a small metadata slice.
 func (e *Event) Reset() {
