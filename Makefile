@@ -124,6 +124,7 @@ test: ## Run all tests, the concurrent packages under -race too (2 cores: under 
 	go test -vet=off ./...
 	$(if $(RACE),GOMAXPROCS=4 go test -vet=off -race -count=1 $(RACE))
 	$(if $(LOCK_FREE),GOMAXPROCS=1 go test -vet=off -race -count=1 $(LOCK_FREE))
+	go test -vet=off -tags poison -count=1 ./pipeline # retired buffers are overwritten
 
 .PHONY: test-short
 test-short: ## Run the quick tests only

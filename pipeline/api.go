@@ -12,8 +12,8 @@ package pipeline
 //	        p.Submit(lane, m)                        // never waits; ends in m.Owner.Completed(m)
 //	}
 //	... wait for Completed, or:
-//	p.Expire(m)    // at the deadline: what is queued is refused NOT_SENT, what is handed is unknown;
-//	               // when it returns, m is answered (Completed has run)
+//	p.Expire(m, stages.NotSent)  // at the deadline, or with Draining when p.Cutoff is closed: what is queued
+//	                             // is refused, what is handed is unknown; m is answered when it returns
 //	... encode m.Results (they and m.Frame stay valid until Release)
 //	p.Release(m)   // the owner's reference goes
 //
