@@ -50,14 +50,14 @@ GRPCIO_VERSION := 1.85.1
 GRPC_JS_VERSION := 1.14.7
 GRPC_PROTO_LOADER_VERSION := 0.8.1
 CLIENTS_CACHE := $(abspath $(EVENT_GATEWAY_CACHE))/clients
-PYTHON_ENV := $(CLIENTS_CACHE)/python-grpcio-$(GRPCIO_VERSION)
+PYTHON_ENV := $(CLIENTS_CACHE)/python-grpcio-status-$(GRPCIO_VERSION)
 NODE_ENV := $(CLIENTS_CACHE)/node-grpc-js-$(GRPC_JS_VERSION)-proto-loader-$(GRPC_PROTO_LOADER_VERSION)
 
 $(PYTHON_ENV)/complete:
 	rm -rf $(@D)
 	python3 -m venv $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check \
-	  grpcio==$(GRPCIO_VERSION) grpcio-tools==$(GRPCIO_VERSION)
+	  grpcio==$(GRPCIO_VERSION) grpcio-tools==$(GRPCIO_VERSION) grpcio-status==$(GRPCIO_VERSION)
 	touch $@
 
 $(NODE_ENV)/complete:

@@ -105,8 +105,8 @@ func (l *ledger) checkTotals(t *testing.T, end map[string]any, last accounting, 
 	}
 }
 
-// TestKafkaDrainWithoutKafka: a drain while Kafka is frozen ends in its time. What was handed to Kafka is answered
-// unknown, the rest is refused, and every caller hears it.
+// TestKafkaDrainWithoutKafka: a drain while Kafka is frozen ends in its time. What was handed to Kafka is
+// answered unknown, the rest is refused, and every caller hears it.
 func TestKafkaDrainWithoutKafka(t *testing.T) {
 	c := ownKafka(t)
 	const partitions = 3
