@@ -54,7 +54,9 @@ func TestKafkaClients(t *testing.T) {
 			if len(events) != clients.Events {
 				t.Errorf("%d events in Kafka, want %d", len(events), clients.Events)
 			}
-			for method, n := range map[string]int{"unary": 1, "stream": clients.StreamEvents, "batch": clients.BatchEvents, "batchstream": clients.BatchStreamEvents} {
+			for method, n := range map[string]int{
+				"unary": 1, "stream": clients.StreamEvents, "batch": clients.BatchEvents, "batchstream": clients.BatchStreamEvents,
+			} {
 				for i := range n {
 					checkClientEvent(t, language, method, i, events[fmt.Sprintf("c-%s-%d", method, i)])
 				}
@@ -99,7 +101,7 @@ func TestKafkaClientsGrpcurl(t *testing.T) {
 	p, topic := kafkaGateway(t, c, "KAFKA_NUM_PARTITIONS=1")
 	for call, wants := range map[string][]string{
 		"list":                         {"gateway.v1.EventGateway", "schema.v1.SchemaService", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"},
-		"list gateway.v1.EventGateway": {"IngestEvent", "IngestEventStream", "IngestEventBatch", "IngestEventBatchStream", "SubscribeEvents", "ReplayEvents", "GetEvent"},
+		"list gateway.v1.EventGateway": {"IngestEventStream", "IngestEventBatchStream", "SubscribeEvents", "ReplayEvents", "GetEvent"},
 		"describe gateway.v1.EventGateway.IngestEvent": {"IngestEventRequest", "IngestEventResponse"},
 		"describe event.v1.Event":                      {"partition_key = 12", "map<string, string> metadata = 9"},
 		"grpc.health.v1.Health/Check":                  {`"SERVING"`},
@@ -109,24 +111,38 @@ func TestKafkaClientsGrpcurl(t *testing.T) {
 		}
 	}
 	const method = "gateway.v1.EventGateway/IngestEvent"
-	answers, text := grpcurl(t, p, []string{"-d", `{"event":{"id":"one","source":"/curl","type":"t","data":"aGVsbG8=","partitionKey":"k","metadata":{"m":"n"}}}`}, method)
-	if len(answers) != 1 || answers[0]["eventId"] != "one" || answers[0]["success"] != true || answers[0]["outcome"] != "OUTCOME_ACKNOWLEDGED" || answers[0]["topic"] != topic {
+	data := func(json string) []string { return []string{"-d", json} }
+
+	answers, text := grpcurl(t, p, data(`{"event": {"id": "one", "source": "/curl", "type": "t", "data": "aGVsbG8=",
+		"partitionKey": "k", "metadata": {"m": "n"}}}`), method)
+	if len(answers) != 1 || answers[0]["eventId"] != "one" || answers[0]["success"] != true ||
+		answers[0]["outcome"] != "OUTCOME_ACKNOWLEDGED" || answers[0]["topic"] != topic {
 		t.Errorf("%s", text)
 	}
-	answers, text = grpcurl(t, p, []string{"-d", `{"event":{"source":"/curl","type":"t","id":"s0"}} {"event":{"type":"t","id":"s1"}} {"event":{"source":"/curl","type":"t","id":"s2"}}`}, method+"Stream")
-	if len(answers) != 3 || answers[0]["eventId"] != "s0" || answers[1]["reason"] != "INVALID_EVENT" || answers[1]["outcome"] != "OUTCOME_REFUSED" || answers[2]["offset"] != "2" {
+
+	answers, text = grpcurl(t, p, data(`{"event": {"source": "/curl", "type": "t", "id": "s0"}}
+		{"event": {"type": "t", "id": "s1"}}
+		{"event": {"source": "/curl", "type": "t", "id": "s2"}}`), method+"Stream")
+	if len(answers) != 3 || answers[0]["eventId"] != "s0" || answers[2]["offset"] != "2" ||
+		answers[1]["reason"] != "INVALID_EVENT" || answers[1]["outcome"] != "OUTCOME_REFUSED" {
 		t.Errorf("%s", text)
 	}
-	answers, text = grpcurl(t, p, []string{"-d", `{"events":[{"source":"/curl","type":"t","id":"b0"},{"source":"/curl","id":"b1"},{"source":"/curl","type":"t"}]}`}, method+"Batch")
-	if len(answers) != 1 || answers[0]["succeeded"] != 2.0 || !containsAll(text, []string{"INVALID_EVENT", `"failures"`, `"assignedIds"`}) {
+
+	answers, text = grpcurl(t, p, data(`{"events": [{"source": "/curl", "type": "t", "id": "b0"},
+		{"source": "/curl", "id": "b1"}, {"source": "/curl", "type": "t"}]}`), method+"Batch")
+	if len(answers) != 1 || answers[0]["succeeded"] != 2.0 ||
+		!containsAll(text, []string{"INVALID_EVENT", `"failures"`, `"assignedIds"`}) {
 		t.Errorf("%s", text)
 	}
-	_, err := clients.RunGrpcurl(t, p.grpc, []string{"-d", `{"event":{"id":"x"}}`}, method)
-	if err == nil || !containsAll(err.Error(), []string{"InvalidArgument", "INVALID_EVENT", "eventgateway", "google.rpc.BadRequest"}) {
+
+	_, err := clients.RunGrpcurl(t, p.grpc, data(`{"event": {"id": "x"}}`), method)
+	details := []string{"InvalidArgument", "INVALID_EVENT", "eventgateway", "google.rpc.BadRequest"}
+	if err == nil || !containsAll(err.Error(), details) {
 		t.Errorf("a bad event: %v", err)
 	}
 	events := storedEvents(t, c, topic)
-	if one := events["one"]; len(events) != 5 || one == nil || string(one.Data) != "hello" || one.PartitionKey != "k" || one.Metadata["m"] != "n" {
+	one := events["one"]
+	if len(events) != 5 || one == nil || string(one.Data) != "hello" || one.PartitionKey != "k" || one.Metadata["m"] != "n" {
 		t.Errorf("in Kafka: %v", events)
 	}
 }

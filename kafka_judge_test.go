@@ -35,7 +35,7 @@ const (
 // kafkaGateway starts a gateway that writes to a topic of the test's own, deleted with the test.
 func kafkaGateway(t *testing.T, c *kafkatest.Cluster, settings ...string) (p *process, topic string) {
 	t.Helper()
-	topic = fmt.Sprintf("e2e-%s-%d", strings.ToLower(regexp.MustCompile(`[^A-Za-z0-9]+`).ReplaceAllString(t.Name(), "-")), time.Now().UnixNano())
+	topic = fmt.Sprintf("e2e-%d", time.Now().UnixNano())
 	adm := kadm.NewClient(c.Client())
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -92,7 +92,7 @@ func scanTopic(t *testing.T, c *kafkatest.Cluster, topic string, visit func(*kgo
 
 // verdict is what judge counts.
 type verdict struct {
-	stored, storedUnknown, storedLeft, storedUnanswered int
+	stored, storedUnknown, storedLeft int
 }
 
 // judge holds every record against what was sent and every answer against what is stored.
@@ -118,7 +118,8 @@ func (l *ledger) judge(t *testing.T, records []*kgo.Record, partitions int) (v v
 		}
 		at[ev.Id] = r
 		if string(r.Key) != s.key || ev.Source != "/load/"+s.stream || !bytes.Equal(ev.Data, payload(s.id, s.size)) {
-			t.Errorf("%s (answered %v) is stored with other bytes: key %q, source %q, %d bytes of data", s.id, s.outcome, r.Key, ev.Source, len(ev.Data))
+			t.Errorf("%s (answered %v) is stored with other bytes: key %q, source %q, %d bytes of data",
+				s.id, s.outcome, r.Key, ev.Source, len(ev.Data))
 		}
 		if want := hasher.Partition(&kgo.Record{Key: []byte(s.key)}, partitions); int(r.Partition) != want {
 			t.Errorf("%s with key %s is in partition %d, Kafka's hash says %d", s.id, s.key, r.Partition, want)
@@ -163,7 +164,6 @@ func (v *verdict) add(t *testing.T, s *sent, r *kgo.Record) {
 		}
 	case r != nil:
 		t.Errorf("%s is stored and got no answer", s.id)
-		v.storedUnanswered++
 	}
 }
 

@@ -104,3 +104,39 @@ func (l *ledger) checkTotals(t *testing.T, end map[string]any, last accounting, 
 		t.Errorf("nothing was unknown, or stored all the same, or left: %+v", v)
 	}
 }
+
+// TestKafkaDrainWithoutKafka: a drain while Kafka is frozen ends in its time. What was handed to Kafka is
+// answered unknown, the rest is refused, and every caller hears it.
+func TestKafkaDrainWithoutKafka(t *testing.T) {
+	c := ownKafka(t)
+	const partitions = 3
+	p, topic := kafkaGateway(t, c, fmt.Sprintf("KAFKA_NUM_PARTITIONS=%d", partitions), "SHUTDOWN_TIMEOUT=4s", "SHUTDOWN_GRACE=500ms")
+	l, stop := newLedger(t, p), make(chan struct{})
+	l.steady(stop)
+	l.more(1000, "before the pause")
+	c.Pause(0)
+	p.eventually("events in flight", func() bool { a, _ := p.scrape(); return a.inFlight > 300 })
+	l.ending.Store(true)
+	began := time.Now()
+	p.signal(syscall.SIGTERM)
+	if code, took := p.exit(), time.Since(began); code != 3 || took > 4500*time.Millisecond {
+		t.Errorf("exit code %d after %v", code, took)
+	}
+	close(stop)
+	l.senders.Wait()
+	c.Resume(0)
+	end := p.line("gateway stopped")
+	v := l.judge(t, readTopic(t, c, topic), partitions)
+	t.Logf("%+v, %s, %v", v, l.reasons(), end)
+	for outcome, n := range map[string]int{
+		"acknowledged": l.count(acknowledged), "refused": l.count(refused), "unknown": l.count(unknown),
+		"accepted": l.count(acknowledged) + l.count(refused) + l.count(unknown),
+	} {
+		if end[outcome] != float64(n) {
+			t.Errorf("%s: callers heard of %d, the gateway counts %v", outcome, n, end[outcome])
+		}
+	}
+	if l.count(unknown) == 0 {
+		t.Error("nothing is unknown")
+	}
+}

@@ -76,7 +76,8 @@ func TestKafkaRateLimited(t *testing.T) {
 	}
 	checkIdentity(t, p, count)
 	_, text := p.get("/metrics")
-	if want := fmt.Sprintf(`gateway_events_refused_total{stage="ratelimit",reason="RATE_LIMITED"} %d`, totals.Refused); !strings.Contains(text, want) {
+	want := fmt.Sprintf(`gateway_events_refused_total{stage="ratelimit",reason="RATE_LIMITED"} %d`, totals.Refused)
+	if !strings.Contains(text, want) {
 		t.Errorf("no line %s in /metrics", want)
 	}
 }

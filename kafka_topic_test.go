@@ -18,7 +18,8 @@ import (
 	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
 )
 
-// TestKafkaEventTooLarge: an event above the topic's max.message.bytes is refused by itself, before Kafka sees it.
+// TestKafkaEventTooLarge: an event above the topic's max.message.bytes is refused by itself, before Kafka
+// sees it.
 func TestKafkaEventTooLarge(t *testing.T) {
 	c := kafkatest.Shared(t)
 	const partitions, limit = 2, 20_000

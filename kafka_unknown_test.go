@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/event-gateway/event-gateway/kafka/kafkatest"
@@ -41,14 +40,18 @@ func TestKafkaNothingFreedBeforeRetired(t *testing.T) {
 	// With short request timeouts, the client gives its connections up while the broker is frozen, and encodes
 	// its batches again and again.
 	short := []string{"KAFKA_READ_TIMEOUT=500ms", "KAFKA_WRITE_TIMEOUT=500ms"}
-	t.Run("thaw", func(t *testing.T) { checkUnknownBytes(t, c, thaw) })
-	t.Run("thaw, encoded again", func(t *testing.T) { checkUnknownBytes(t, c, thaw, short...) })
-	t.Run("replace", func(t *testing.T) { checkUnknownBytes(t, c, replace) })
+	late := int64(0)
+	t.Run("thaw", func(t *testing.T) { late += checkUnknownBytes(t, c, thaw) })
+	t.Run("thaw, encoded again", func(t *testing.T) { late += checkUnknownBytes(t, c, thaw, short...) })
+	t.Run("replace", func(t *testing.T) { late += checkUnknownBytes(t, c, replace) })
 	t.Run("poison", func(t *testing.T) {
 		poisoned(t)
-		t.Run("thaw", func(t *testing.T) { checkUnknownBytes(t, c, thaw, short...) })
-		t.Run("replace", func(t *testing.T) { checkUnknownBytes(t, c, replace) })
+		t.Run("thaw", func(t *testing.T) { late += checkUnknownBytes(t, c, thaw, short...) })
+		t.Run("replace", func(t *testing.T) { late += checkUnknownBytes(t, c, replace) })
 	})
+	if late < 100 {
+		t.Errorf("%d late acknowledgements: too few events were stored after they were answered unknown", late)
+	}
 }
 
 // send puts messages of all four kinds and many sizes through the gateway: bytes is roughly their sum.
@@ -72,12 +75,13 @@ func (l *ledger) send(name string, bytes int) {
 	l.senders.Wait()
 }
 
-func checkUnknownBytes(t *testing.T, c *kafkatest.Cluster, heal func(*kafkatest.Cluster), settings ...string) {
+func checkUnknownBytes(t *testing.T, c *kafkatest.Cluster, heal func(*kafkatest.Cluster), settings ...string) (late int64) {
+	t.Helper()
 	const partitions = 6
 	p, topic := kafkaGateway(t, c, append([]string{fmt.Sprintf("KAFKA_NUM_PARTITIONS=%d", partitions), "DELIVERY_TIMEOUT=2s",
 		"BREAKER_OPEN_AFTER=1900ms", "MAX_INFLIGHT_BYTES=256MiB", "CLIENT_MAX_INFLIGHT_BYTES=256MiB",
-		"PARTITION_MAX_INFLIGHT_BYTES=64MiB"}, settings...)...)
-	l := newLedger(t, p)
+		"PARTITION_MAX_INFLIGHT_BYTES=64MiB", "BATCH_LINGER=50ms"}, settings...)...)
+	l := newLedger(t, p) // the linger puts much into the few requests that are under way when Kafka freezes
 	l.send("before", 1<<20)
 	c.Pause(0)
 	l.send("known", 12<<20)
@@ -88,9 +92,6 @@ func checkUnknownBytes(t *testing.T, c *kafkatest.Cluster, heal func(*kafkatest.
 	// Refused at once now, so that its memory is used over and over.
 	for i := range 3 {
 		l.send(fmt.Sprint("meanwhile", i), 8<<20)
-	}
-	if l.count(unknown) != unknowns && strings.Contains(l.reasons(), "BREAKER_OPEN") {
-		t.Logf("unknown rose from %d to %d", unknowns, l.count(unknown))
 	}
 	heal(c)
 	p.eventually("ready again", func() bool { code, _ := p.get("/ready"); return code == 200 })
@@ -104,7 +105,8 @@ func checkUnknownBytes(t *testing.T, c *kafkatest.Cluster, heal func(*kafkatest.
 	p.eventually("everything is retired", func() bool { a, _ = p.scrape(); return a.bytes == 0 && a.inFlight == 0 })
 	v := l.judge(t, readTopic(t, c, topic), partitions)
 	t.Logf("%+v, %d late acknowledgements, %s", v, a.late, l.reasons())
-	if v.storedUnknown == 0 || a.late == 0 || !a.holds() {
-		t.Errorf("no event was stored after it was answered unknown: %+v, %+v", v, a)
+	if !a.holds() || a.late > int64(v.storedUnknown) {
+		t.Errorf("%+v, %+v", a, v)
 	}
+	return a.late
 }

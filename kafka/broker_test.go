@@ -172,7 +172,8 @@ func testRealAcks(t *testing.T, c *kafkatest.Cluster) {
 	}
 }
 
-// testLargestRecord: what RecordSize promises to fit, Kafka takes, to the byte; above it, the event is refused.
+// testLargestRecord: what RecordSize promises to fit, Kafka takes, to the byte; above it, the event is
+// refused.
 func testLargestRecord(t *testing.T, c *kafkatest.Cluster) {
 	for _, format := range []Format{FormatBinary, FormatEvent} {
 		const limit = 20_000

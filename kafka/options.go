@@ -61,6 +61,9 @@ func producerOptions(c *Config, p clientParts) []kgo.Opt {
 		kgo.ClientID(c.GroupID),
 		kgo.WithLogger(p.log),
 		kgo.WithHooks(p.hook),
+		// Client metrics pushed to the brokers (KIP-714): /metrics has ours. At close, franz-go waits a second for
+		// their last push when the broker is frozen, which a drain in time does not have.
+		kgo.DisableClientMetrics(),
 
 		// franz-go's default waits 10 ms for more records. Our batch stage has already decided that there are
 		// none: waiting again would add 10 ms to every lone event.
