@@ -76,7 +76,7 @@ func TestKafkaRateLimited(t *testing.T) {
 	}
 	checkIdentity(t, p, count)
 	_, text := p.get("/metrics")
-	want := fmt.Sprintf(`gateway_events_refused_total{stage="ratelimit",reason="RATE_LIMITED"} %d`, totals.Refused)
+	want := fmt.Sprintf(`gateway_event_reasons_total{stage="ratelimit",reason="RATE_LIMITED"} %d`, totals.Refused)
 	if !strings.Contains(text, want) {
 		t.Errorf("no line %s in /metrics", want)
 	}

@@ -13,15 +13,12 @@ import (
 	"github.com/event-gateway/event-gateway/stages"
 )
 
-// What a message costs beside its frame, in bytes.
-const (
-	messageOverhead = 512
-	resultOverhead  = 96 // a Result (72) and the share of its event that grows with it
-)
+// messageOverhead is what a message costs beside its frame and its events, in bytes.
+const messageOverhead = 512
 
 // charge is the memory that a message with n events pins.
 func charge(frame []byte, n int) int64 {
-	return int64(cap(frame)) + messageOverhead + int64(n)*resultOverhead
+	return int64(cap(frame)) + messageOverhead + int64(n)*stages.EventOverhead
 }
 
 // budget is a weighted semaphore. A request larger than the whole is charged as the whole.

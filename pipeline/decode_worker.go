@@ -41,8 +41,11 @@ func (w *decodeWorker) decodeLoop() {
 	for {
 		burst = w.fill(burst[:0])
 		if len(burst) == 0 {
-			if w.decoder.Active() { // all events of this worker are on their way
-				w.await(func() bool { return w.returned.Len() > 0 })
+			if w.decoder.Active() { // all events are on their way
+				start := w.p.now()
+				w.waiter.Wait(func() bool { return w.returned.Len() > 0 })
+				bump(&w.counts.fullNanos, uint64(w.p.now()-start))
+				bump(&w.counts.fullWaits, 1)
 				continue
 			}
 			if w.p.stopping.Load() && !w.lane.Ready() {

@@ -17,7 +17,7 @@ import (
 // WriteMetrics writes the pipeline's metrics in the Prometheus text format.
 func (p *Pipeline) WriteMetrics(w io.Writer) {
 	p.writeAccounting(w)
-	p.writeRefusals(w)
+	p.writeReasons(w)
 	p.writeMemory(w)
 	p.writeWorkers(w)
 	p.writeLinks(w)
@@ -37,8 +37,8 @@ func (p *Pipeline) writeAccounting(w io.Writer) {
 	metrics.WriteGaugeUint64(w, `gateway_messages_in_flight`, uint64(max(p.live.Load(), 0)))
 }
 
-// writeRefusals lists what was refused or became unknown, by stage and reason; only what has happened.
-func (p *Pipeline) writeRefusals(w io.Writer) {
+// writeReasons lists why events were refused, filtered or became unknown, by stage and reason; only what has happened.
+func (p *Pipeline) writeReasons(w io.Writer) {
 	for stage := range stages.StageIDs {
 		for reason := range stages.Reasons {
 			n := uint64(0)
@@ -46,7 +46,7 @@ func (p *Pipeline) writeRefusals(w io.Writer) {
 				n += shard.reasons[stage][reason].Load()
 			}
 			if n > 0 {
-				metrics.WriteCounterUint64(w, fmt.Sprintf(`gateway_events_refused_total{stage=%q,reason=%q}`, stage, reason), n)
+				metrics.WriteCounterUint64(w, fmt.Sprintf(`gateway_event_reasons_total{stage=%q,reason=%q}`, stage, reason), n)
 			}
 		}
 	}

@@ -23,7 +23,7 @@ type Pipeline struct {
 	parts Parts
 	log   Logger
 	epoch time.Time // zero of now
-	// messageEvents is the bound of events in the graph and in the Producer's hands.
+	// maxEvents bounds the events in the graph and in the Producer's hands.
 	maxEvents       int
 	deliveryTimeout time.Duration
 
@@ -58,9 +58,12 @@ type Pipeline struct {
 	workers, closers      sync.WaitGroup
 }
 
-// eventBytes is the memory that one event of the bound stands for: MAX_INFLIGHT_BYTES / eventBytes events
-// can be between decode and retirement. An Event with its record and headers takes about that.
-const eventBytes = 1024
+// eventBound is how many events admission lets in: each is charged at least
+// EventOverhead, except that a message larger than the whole budget gets in alone.
+func eventBound(maxInflight stages.Bytes, maxBatchEvents int) int {
+	n := max(int(maxInflight)/stages.EventOverhead, maxBatchEvents)
+	return (n + slabSize) / slabSize * slabSize
+}
 
 // New builds the graph; nothing runs yet.
 func New(cfg Config, parts Parts) (*Pipeline, error) {
@@ -75,12 +78,10 @@ func New(cfg Config, parts Parts) (*Pipeline, error) {
 	}
 	p.inflight.limit = int64(cfg.MaxInflight)
 	p.callers = p.newOutcomeCounts()
-	perDecoder := max(int(cfg.MaxInflight)/eventBytes/cfg.DecodeWorkers, 2*slabSize)
-	perDecoder = (perDecoder + slabSize - 1) / slabSize * slabSize
-	p.maxEvents = perDecoder * cfg.DecodeWorkers
+	p.maxEvents = eventBound(cfg.MaxInflight, parts.Stages.MaxBatchEvents)
 	p.retirer = &retirer{p: p, inbox: ring.NewMPSC[*stages.Event](p.maxEvents), waiter: ring.NewWaiter(), counts: p.newOutcomeCounts()}
 	p.janitor = &janitor{p: p, kick: make(chan struct{}, 1), done: make(chan struct{})}
-	p.buildDecoders(perDecoder)
+	p.buildDecoders()
 	p.buildMiddle()
 	p.buildEnd()
 	p.connectAll()
@@ -99,15 +100,19 @@ func (p *Pipeline) now() int64 { return int64(time.Since(p.epoch)) }
 // Now is the clock that the breaker and the buckets are used with: monotonic nanoseconds.
 func (p *Pipeline) Now() int64 { return p.now() }
 
-func (p *Pipeline) buildDecoders(perDecoder int) {
+// buildDecoders gives every decode worker room for all events that admission
+// lets in, since one lane may carry them all: were they divided, a lane could run
+// out of events while one stalled partition holds them. They are allocated as
+// they are needed.
+func (p *Pipeline) buildDecoders() {
 	// A lane holds every message that admission lets in: each is charged at least messageOverhead.
 	laneCapacity := int(p.cfg.MaxInflight)/messageOverhead + 1
 	for i := range p.cfg.DecodeWorkers {
-		free, returned := ring.NewSPSC[*stages.Event](perDecoder)
+		free, returned := ring.NewSPSC[*stages.Event](p.maxEvents)
 		w := &decodeWorker{
 			worker: p.newWorker(stages.AtDecode, i), lane: ring.NewMPSC[*stages.Message](laneCapacity),
 			decoder: stages.NewDecoder(p.parts.Stages, i), returned: returned,
-			stack: make([]*stages.Event, 0, slabSize), most: perDecoder,
+			stack: make([]*stages.Event, 0, slabSize), most: p.maxEvents,
 		}
 		p.decoders = append(p.decoders, w)
 		p.retirer.homes = append(p.retirer.homes, home{free: free, waiter: w.waiter})

@@ -4,8 +4,10 @@ package pipeline
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/event-gateway/event-gateway/stages"
 )
@@ -109,31 +111,86 @@ func TestOpenBreakerRefuses(t *testing.T) {
 	h.p.Release(m)
 }
 
+// A partition that takes nothing is refused by itself, and while it is stalled all others go on: also with several
+// lanes, and with events so small that their number and not their bytes is what runs out.
 func TestStalledPartitionIsRefusedByItself(t *testing.T) {
-	h := newHarness(t, func(cfg *Config, _ *Parts) { cfg.PartitionMaxInflight = 1000 })
-	h.r.hold.Store(true)
-	stalled, other := testEvent{source: "s", key: "a", data: make([]byte, 2000)}, testEvent{source: "s", key: "b"}
-	for stages.KeyHash([]byte(other.key))%testPartitions == stages.KeyHash([]byte(stalled.key))%testPartitions {
-		other.key += "b"
+	for _, lanes := range []int{1, 2, 4} {
+		for _, size := range []int{16, 400} {
+			t.Run(fmt.Sprintf("lanes=%d,size=%d", lanes, size), func(t *testing.T) { stallOne(t, lanes, size) })
+		}
 	}
-	w := newWaiting()
-	first, _ := h.submit(0, w, stages.Single, frameOf(stalled), 1)
-	for h.topics.Default.Partitions()[stages.KeyHash([]byte("a"))%testPartitions].Inflight() == 0 {
-		h.p.Lane() // until the first event is past batch
+}
+
+func stallOne(t *testing.T, lanes, size int) {
+	h := newHarness(t, withWorkers(lanes, 1, 1, 1, 1, 1), func(cfg *Config, _ *Parts) {
+		cfg.MaxInflight, cfg.ClientMaxInflight, cfg.PartitionMaxInflight = 8*stages.MiB, 8*stages.MiB, 0
+	})
+	stalled := h.topics.Default.Partitions()[stages.KeyHash([]byte("a"))%testPartitions]
+	h.r.withhold.Store(stalled)
+	healthy := "b"
+	for stages.KeyHash([]byte(healthy))%testPartitions == uint32(stalled.ID) {
+		healthy += "b"
 	}
-	m := h.call(stages.Single, frameOf(stalled), 1)
-	mustOutcome(t, m, 0, stages.Refused, stages.PartitionStalled, stages.AtBatch)
-	h.p.Release(m)
-	w2 := newWaiting()
-	second, _ := h.submit(0, w2, stages.Single, frameOf(other), 1)
+	var events []testEvent
+	for range 100 {
+		events = append(events, testEvent{source: "s", key: "a", data: make([]byte, size)})
+	}
+	frame := frameOf(events...)
+	type waitingMessage struct {
+		m *stages.Message
+		w *waiting
+	}
+	var held []waitingMessage
+	for refused := false; !refused; { // until the stalled partition is full
+		w := newWaiting()
+		m, _ := h.submit(h.p.Lane(), w, stages.Batch, frame, len(events))
+		held = append(held, waitingMessage{m, w})
+		n := h.p.Totals(stages.FromGRPC).Outcomes[stages.Refused]
+		if refused = n > 0; len(held) > 1000 {
+			t.Fatal("the stalled partition is never refused")
+		}
+		m = h.call(stages.Single, frameOf(testEvent{source: "s", key: healthy, data: stamp(0, 0)}), 1)
+		mustOutcome(t, m, 0, stages.Acknowledged, stages.NoReason, stages.AtProduce)
+		h.p.Release(m)
+	}
+	for lane := range lanes { // every lane still takes events of other partitions
+		w := newWaiting()
+		m, _ := h.submit(Lane(lane), w, stages.Single, frameOf(testEvent{source: "s", key: healthy, data: stamp(0, 0)}), 1)
+		select {
+		case <-w.completed:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("lane %d is stuck behind a stalled partition", lane)
+		}
+		mustOutcome(t, m, 0, stages.Acknowledged, stages.NoReason, stages.AtProduce)
+		h.p.Release(m)
+	}
+	h.r.withhold.Store(nil)
 	h.r.heal()
-	<-w.completed
-	<-w2.completed
-	mustOutcome(t, first, 0, stages.Acknowledged, stages.NoReason, stages.AtProduce)
-	mustOutcome(t, second, 0, stages.Acknowledged, stages.NoReason, stages.AtProduce)
-	h.p.Release(first)
-	h.p.Release(second)
+	for _, held := range held {
+		<-held.w.completed
+		for i := range held.m.Results {
+			if r := &held.m.Results[i]; r.Outcome != stages.Acknowledged && r.Reason != stages.PartitionStalled {
+				t.Errorf("%v %v", r.Outcome, r.Reason)
+			}
+		}
+		h.p.Release(held.m)
+	}
 	h.close()
+}
+
+// Events without key are spread over the partitions, in runs.
+func TestEventsWithoutKeyAreSpread(t *testing.T) {
+	h := newHarness(t)
+	defer h.close()
+	seen := map[int32]int{}
+	for range 50 {
+		m := h.call(stages.Single, frameOf(testEvent{source: "s"}), 1)
+		seen[m.Results[0].Partition]++
+		h.p.Release(m)
+	}
+	if len(seen) != testPartitions {
+		t.Errorf("50 calls went to the partitions %v of %d", seen, testPartitions)
+	}
 }
 
 // panicking is a stage that panics at events whose data says so.
@@ -194,7 +251,7 @@ func TestMetricsHoldTheIdentityAndBoundedLabels(t *testing.T) {
 		`gateway_events_total{origin="grpc",outcome="acknowledged"} 1`,
 		`gateway_events_total{origin="grpc",outcome="refused"} 1`,
 		`gateway_events_in_flight{origin="grpc"} 0`,
-		`gateway_events_refused_total{stage="validate",reason="INVALID_EVENT"} 1`,
+		`gateway_event_reasons_total{stage="validate",reason="INVALID_EVENT"} 1`,
 		`gateway_event_latency_seconds_count 1`,
 	} {
 		if !strings.Contains(b.String(), line+"\n") {

@@ -74,8 +74,9 @@ type recorder struct {
 	done   chan struct{}
 	// verdict decides what becomes of an event; nil acknowledges.
 	verdict func(ev *stages.Event) stages.Verdict
-	// held keeps events unreported until heal.
-	hold atomic.Bool
+	// hold keeps all events unreported until heal, withhold those of one partition.
+	hold     atomic.Bool
+	withhold atomic.Pointer[stages.Partition]
 }
 
 func newRecorder(report func(*stages.Event), seed uint64) *recorder {
@@ -125,11 +126,19 @@ func (r *recorder) acknowledgeLoop() {
 			continue
 		}
 		r.mu.Lock()
-		queue := r.queue
-		r.queue = nil
+		queue, kept := r.queue, []*stages.Event(nil)
+		withheld := r.withhold.Load()
+		for i, ev := range queue {
+			if withheld != nil && ev.Partition == withheld {
+				kept, queue[i] = append(kept, ev), nil
+			}
+		}
+		r.queue = kept
 		r.mu.Unlock()
 		for _, ev := range queue {
-			r.report(ev)
+			if ev != nil {
+				r.report(ev)
+			}
 		}
 	}
 }

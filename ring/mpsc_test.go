@@ -3,7 +3,9 @@ package ring
 // Edges of the MPSC ring, each by name, and its model.
 
 import (
+	"runtime"
 	"testing"
+	"weak"
 
 	"pgregory.net/rapid"
 )
@@ -67,6 +69,21 @@ func TestMPSCHoleIsEmptyUntilPublished(t *testing.T) {
 	if n := q.Pop(into); n != 2 || into[0] != 1 || into[1] != 2 {
 		t.Fatalf("after the hole: %v", into[:n])
 	}
+}
+
+// What was popped is not kept reachable by its slot.
+func TestMPSCForgetsWhatWasPopped(t *testing.T) {
+	q := NewMPSC[*[1 << 16]byte](1024)
+	value := new([1 << 16]byte)
+	kept := weak.Make(value)
+	q.TryPush(value)
+	q.Pop(make([]*[1 << 16]byte, 1))
+	value = nil
+	runtime.GC()
+	if kept.Value() != nil {
+		t.Fatal("the ring keeps a value that was popped")
+	}
+	runtime.KeepAlive(q)
 }
 
 func TestMPSCModel(t *testing.T) { rapid.Check(t, modelMPSC) }

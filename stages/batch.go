@@ -6,8 +6,11 @@ package stages
 
 import "time"
 
-// eventOverhead is what an event costs beside its bytes: the Event, its record and headers.
-const eventOverhead = 256
+// EventOverhead is what an event costs beside its bytes, in bytes: the Event, its
+// record with headers, its Result. Admission and the bound of a partition both
+// count it, so that a stalled partition holds its part of the budget and never
+// all events of a lane.
+const EventOverhead = 1024
 
 // RecordBatch is events of one partition, in order; or, with Partition nil, events
 // that were ended before produce and ride to the end of the graph.
@@ -64,7 +67,7 @@ func (b *Batcher) Add(ev *Event, now int64) *RecordBatch {
 	batch.Events = append(batch.Events, ev)
 	batch.Bytes += ev.Size
 	if ev.Live() {
-		ev.Cost = int64(ev.Size + eventOverhead)
+		ev.Cost = int64(ev.Size + EventOverhead)
 		batch.cost += ev.Cost
 	}
 	ev.At = AtBatch

@@ -66,7 +66,7 @@ func TestBatcherFullByEvents(t *testing.T) {
 		t.Fatalf("the rest is %+v", rest)
 	}
 	for _, ev := range events {
-		if ev.At != AtBatch || ev.Cost != 100+eventOverhead {
+		if ev.At != AtBatch || ev.Cost != 100+EventOverhead {
 			t.Fatalf("an event is at %v and costs %d", ev.At, ev.Cost)
 		}
 	}
@@ -103,7 +103,7 @@ func TestBatcherKeepsPartitionsApart(t *testing.T) {
 		if batch == nil || batch.Partition != p || !sameEvents(batch.Events, want[i]) {
 			t.Fatalf("batch %d is %+v", i, batch)
 		}
-		if got := p.Inflight(); got != 10*(100+eventOverhead) {
+		if got := p.Inflight(); got != 10*(100+EventOverhead) {
 			t.Fatalf("the partition has %d bytes in flight", got)
 		}
 	}
@@ -128,14 +128,14 @@ func TestBatcherSeparatesEndedEvents(t *testing.T) {
 	if live.Partition != p || !sameEvents(live.Events, []*Event{events[1], events[2], events[4]}) {
 		t.Fatalf("the live events are %+v", live)
 	}
-	if events[0].Cost != 0 || p.Inflight() != 3*(100+eventOverhead) {
+	if events[0].Cost != 0 || p.Inflight() != 3*(100+EventOverhead) {
 		t.Fatalf("ended events cost: %d, the partition has %d bytes in flight", events[0].Cost, p.Inflight())
 	}
 }
 
 func TestBatcherRefusesAStalledPartition(t *testing.T) {
 	ps := partitions(2)
-	const cost = 100 + eventOverhead
+	const cost = 100 + EventOverhead
 	b := NewBatcher(Config{BatchMaxEvents: 100, BatchMaxBytes: MiB}, 3*cost, 0)
 	events := inPartition(ps[0], 5)
 	addAll(t, b, 1, events...)
@@ -286,7 +286,7 @@ func TestBatcherLosesNothing(t *testing.T) {
 			for _, ev := range got[p] {
 				cost += ev.Cost
 			}
-			if !sameEvents(got[p], want[p]) || p.Inflight() != cost || cost > bound+800+eventOverhead {
+			if !sameEvents(got[p], want[p]) || p.Inflight() != cost || cost > bound+800+EventOverhead {
 				t.Fatalf("partition %d: %d of %d events, %d bytes in flight, cost %d", p.ID, len(got[p]), len(want[p]), p.Inflight(), cost)
 			}
 		}
