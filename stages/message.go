@@ -207,10 +207,10 @@ func (m *Message) SetAssignedID(i int, id [16]byte) {
 func (m *Message) EventID(i int) (id []byte, assigned bool) {
 	r := &m.Results[i]
 	switch {
-	case r.blind:
-		return m.scanClientID(), false
-	case r.Assigned:
+	case r.Assigned && !r.blind:
 		return nil, true
+	case r.blind, r.idLength == 0: // not decoded, or not safe to look
+		return m.scanClientID(), false
 	}
 	return m.Frame[r.idOffset : r.idOffset+r.idLength], false
 }

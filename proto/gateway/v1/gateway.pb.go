@@ -194,8 +194,8 @@ func (x *IngestEventRequest) GetEvent() *v1.Event {
 // IngestEventResponse is the answer for one event.
 type IngestEventResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The event's id: the one sent, or the UUIDv7 that the gateway assigned. Empty when the event could not be
-	// read.
+	// The event's id: the one sent, or the UUIDv7 that the gateway assigned. Empty when the event was refused
+	// before it was read: it is not valid, or the gateway is full or draining; its place says which it is.
 	EventId string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
 	// True for ACKNOWLEDGED, FILTERED and DUPLICATE; false for REFUSED and UNKNOWN.
 	Success bool `protobuf:"varint,2,opt,name=success,proto3" json:"success,omitempty"`
