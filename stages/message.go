@@ -207,9 +207,11 @@ func (m *Message) SetAssignedID(i int, id [16]byte) {
 func (m *Message) EventID(i int) (id []byte, assigned bool) {
 	r := &m.Results[i]
 	switch {
-	case r.Assigned && !r.blind:
+	case r.blind: // first: the other fields are not safe to look at
+		return m.scanClientID(), false
+	case r.Assigned:
 		return nil, true
-	case r.blind, r.idLength == 0: // not decoded, or not safe to look
+	case r.idLength == 0: // not decoded, or without an id
 		return m.scanClientID(), false
 	}
 	return m.Frame[r.idOffset : r.idOffset+r.idLength], false

@@ -27,8 +27,9 @@ const (
 // Event is one fact that happened in a producer. Its attributes are those of CloudEvents 1.0; in Kafka it is
 // one record whose value is `data`, untouched, and whose headers carry the rest.
 //
-// All strings are UTF-8, of at most 1,024 bytes, `partition_key` of at most 4,096. The encoded Event may be at most MAX_EVENT_BYTES (default 900,000 bytes) and at most
-// what the topic's `max.message.bytes` leaves for its record; a larger one is refused with INVALID_ARGUMENT.
+// All strings are UTF-8, of at most 1,024 bytes, `partition_key` of at most 4,096. The encoded Event may be at
+// most MAX_EVENT_BYTES (default 900,000 bytes) and at most what the topic's `max.message.bytes` leaves for its
+// record; a larger one is refused with INVALID_ARGUMENT.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Identifies the event within its `source`. Empty: the gateway assigns a UUIDv7 and returns it. Sending the
