@@ -43,6 +43,9 @@ func TestMain(m *testing.M) {
 	binary = filepath.Join(dir, "gateway")
 	watchSources()
 	build := exec.Command("go", "build", "-o", binary, ".")
+	if coverDir != "" {
+		build = exec.Command("go", "build", "-cover", "-coverpkg=./...", "-o", binary, ".")
+	}
 	build.Stderr = os.Stderr
 	code := 1
 	if err := build.Run(); err == nil {
@@ -95,8 +98,14 @@ func (b *lockedBuffer) String() string {
 	return b.buffer.String()
 }
 
+// coverDir is where the children leave their coverage (make coverage); empty: they are built without it.
+var coverDir = os.Getenv("GATEWAY_COVER_DIR")
+
 // environ is the environment of a child: nothing of ours but what the test sets.
 func environ(settings ...string) []string {
+	if coverDir != "" {
+		settings = append(settings, "GOCOVERDIR="+coverDir)
+	}
 	return append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, settings...)
 }
 
