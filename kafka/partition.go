@@ -64,9 +64,10 @@ func (t *topic) grow(n int) {
 type partition struct {
 	// handed counts the records given to franz-go; written by the one caller of Produce, before the hand-over.
 	handed atomic.Uint64
-	// clock is the caller's, too.
-	clock timeText
-	_     [56]byte // the fields below belong to the promise goroutine
+	// clock is the caller's, too, and warmth, which nobody reads.
+	clock  timeText
+	warmth int
+	_      [56]byte // the fields below belong to the promise goroutine
 
 	settled       uint64
 	failedThrough uint64

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -114,6 +115,9 @@ func NewProducer(cfg *Config, parts Parts) (*Producer, error) {
 	return p, nil
 }
 
+// touchAhead is how many events and records are brought into the cache together, see stages.Event.Touch.
+const touchAhead = 16
+
 // Produce implements stages.Producer.
 func (p *Producer) Produce(sp *stages.Partition, events []*stages.Event) {
 	known := *p.topics[sp.Topic.Index].partitions.Load()
@@ -128,12 +132,20 @@ func (p *Producer) Produce(sp *stages.Partition, events []*stages.Event) {
 	p.inflight.Add(int64(n))
 	seq := part.handed.Add(uint64(n)) - uint64(n)
 	lost := p.lost.Load()
-	for _, ev := range events {
-		seq++
-		r := recordOf(ev)
-		r.fill(p.background, p.cfg.RecordFormat, ev, &part.clock)
-		r.partition, r.seq, r.lost = part, seq, lost
-		p.client.TryProduce(p.background, &r.kafka, p.promise) // from here on, ev is not ours
+	for chunk := range slices.Chunk(events, touchAhead) {
+		for _, ev := range chunk {
+			part.warmth += ev.Touch()
+		}
+		for _, ev := range chunk {
+			part.warmth += recordOf(ev).touch()
+		}
+		for _, ev := range chunk {
+			seq++
+			r := recordOf(ev)
+			r.fill(p.background, p.cfg.RecordFormat, ev, &part.clock)
+			r.partition, r.seq, r.lost = part, seq, lost
+			p.client.TryProduce(p.background, &r.kafka, p.promise) // from here on, ev is not ours
+		}
 	}
 }
 

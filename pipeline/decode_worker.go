@@ -28,6 +28,8 @@ type decodeWorker struct {
 	stack []*stages.Event
 	// returned brings back retired events; it holds all of them.
 	returned *ring.Consumer[*stages.Event]
+	// warmth is what Touch gave; nobody reads it.
+	warmth int
 	// forgotten: the worker has been without input for a while and its free events hold no message.
 	forgotten bool
 	// made and most count the events of this worker: allocated in slabs, up to a bound, never given back.
@@ -154,8 +156,11 @@ func (w *decodeWorker) take() *stages.Event {
 }
 
 func (w *decodeWorker) refill() {
-	n := w.returned.Pop(w.stack[:cap(w.stack)])
+	n := w.returned.Pop(w.stack[:min(cap(w.stack), burstSize)])
 	w.stack = w.stack[:n]
+	for _, ev := range w.stack {
+		w.warmth += ev.Touch()
+	}
 	if n > 0 || w.made == w.most {
 		return
 	}
