@@ -138,12 +138,18 @@ func (s *sender) arm() {
 
 // expire answers the overdue messages at the front of the window, and reports whether there may be more. Deadlines
 // rise along the window, so nothing behind a message in time is overdue.
+//
+// A flush that the client's end cut short leaves messages in burst that are released, so that they may be another
+// call's by now: those before done. They, and a stream without a client, are abandon's.
 func (s *sender) expire() bool {
+	if s.end.Load() >= clientGone {
+		return false
+	}
 	now, reason := time.Now(), stages.NotSent
 	if s.cut {
 		reason = stages.Draining
 	}
-	for _, m := range s.burst[:s.have] {
+	for _, m := range s.burst[s.done:s.have] {
 		if !s.cut && now.Before(m.Deadline) {
 			return false
 		}
@@ -151,7 +157,7 @@ func (s *sender) expire() bool {
 			s.server.pipeline.Expire(m, reason)
 		}
 	}
-	return s.have > 0 && s.end.Load() < clientGone
+	return s.have > 0
 }
 
 // retire ends an idle sender. False: there is work again, and this sender is still the one.

@@ -1,0 +1,140 @@
+package transport
+
+// The sender of a stream alone, against a pipeline and a client that the test plays.
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+
+	"github.com/event-gateway/event-gateway/stages"
+)
+
+// playedPipeline notes what becomes of messages. Methods that a test does not expect are nil and panic.
+type playedPipeline struct {
+	Pipeline
+	mu       sync.Mutex
+	released map[*stages.Message]int
+	expired  []*stages.Message
+	// admit and submit stand in for what happens at that moment; nil = nothing.
+	admit, submit func()
+}
+
+func (p *playedPipeline) Cutoff() <-chan struct{} { return nil }
+
+func (p *playedPipeline) Release(m *stages.Message) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.released == nil {
+		p.released = make(map[*stages.Message]int)
+	}
+	p.released[m]++
+}
+
+func (p *playedPipeline) Abandon(m *stages.Message) { p.Release(m) }
+
+func (p *playedPipeline) Expire(m *stages.Message, reason stages.Reason) {
+	p.mu.Lock()
+	p.expired = append(p.expired, m)
+	p.mu.Unlock()
+	settle(m, stages.Verdict{Outcome: stages.Refused, Reason: reason, Stage: stages.AtProduce})
+}
+
+// settle answers every event of m.
+func settle(m *stages.Message, v stages.Verdict) {
+	for i := range m.Results {
+		if m.WinQueued(i) {
+			m.SetVerdict(i, v)
+		}
+	}
+	m.Settle(m.Events())
+}
+
+// playedStream is a client's end of a stream: SendMsg takes answers until fail is set.
+type playedStream struct {
+	grpc.ServerStream
+	wire
+	mu       sync.Mutex
+	fail     error
+	answered chan struct{}
+	// told is what the client has got, in order: "answer" and "status".
+	told []string
+}
+
+func (c *playedStream) SendMsg(any) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fail != nil {
+		return c.fail
+	}
+	c.told = append(c.told, "answer")
+	if c.answered != nil {
+		c.answered <- struct{}{}
+	}
+	return nil
+}
+
+func (c *playedStream) WriteStatus(*status.Status) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.told = append(c.told, "status")
+	return nil
+}
+
+func (c *playedStream) Context() context.Context { return context.Background() }
+
+func playStream(t testing.TB, p Pipeline, c *playedStream) *ingestStream {
+	t.Helper()
+	s := &Server{config: testSetup().config, pipeline: p, metrics: newMeters(), recv: newRecvLimit(256 * stages.MiB)}
+	st := &ingestStream{
+		server: s, ss: c, wire: c, client: &stages.Client{Name: "test"},
+		wake: make(chan struct{}, 1), room: make(chan struct{}, 1), finished: make(chan struct{}),
+	}
+	st.stopped, st.stop = context.WithCancel(t.Context())
+	t.Cleanup(st.stop)
+	return st
+}
+
+// flying is a message in flight of one event.
+func flying(owner stages.Owner, deadline time.Time) *stages.Message {
+	m := &stages.Message{Kind: stages.Single, Owner: owner, Deadline: deadline}
+	m.Arm(1)
+	return m
+}
+
+// TestExpireLeavesReleasedMessagesAlone: the client goes while overdue messages are answered. Those that were let go
+// of may be another call's by now; nothing is done to them, and every message is let go of once.
+func TestExpireLeavesReleasedMessagesAlone(t *testing.T) {
+	p := &playedPipeline{}
+	st := playStream(t, p, &playedStream{fail: errors.New("the client is gone")})
+	s := &sender{ingestStream: st, tick: time.NewTimer(0), armed: true}
+	st.sending.Store(true) // that is s
+	overdue := time.Now().Add(-time.Second)
+	first, second := flying(st, overdue), flying(st, overdue)
+	for i, m := range []*stages.Message{first, second} {
+		m.Seq = uint64(i)
+		if _, ok := st.window.push(m); !ok {
+			t.Fatal("the window is sealed")
+		}
+	}
+	s.flush() // nothing is answered yet
+	s.sleep() // the tick: both are answered, and with the first the client is gone
+	if p.released[first] != 1 || st.end.Load() != clientGone {
+		t.Fatalf("the first was released %d times, the stream's end is %d", p.released[first], st.end.Load())
+	}
+	first.Arm(1) // another call has it
+	if s.expire() || first.Answered() || len(p.expired) != 2 {
+		t.Errorf("a message that was released was answered: %d were", len(p.expired))
+	}
+	s.abandon()
+	for i, m := range []*stages.Message{first, second} {
+		if p.released[m] != 1 {
+			t.Errorf("message %d was released %d times", i, p.released[m])
+		}
+	}
+}
