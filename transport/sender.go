@@ -176,8 +176,16 @@ func (s *sender) retire() bool {
 }
 
 // complete ends the stream in order if everything is answered: then nothing is pushed any more.
+//
+// A message that the receiver submits has its answer before the status, which says that every message was
+// answered. Sender: end is set, load taking, seal if the window is empty. Receiver: store taking, load end, submit
+// and push only if the stream is open, clear taking, load end. All but the window (which has a lock) are sequentially
+// consistent atomics. If the sender loads false, the receiver's store of true comes later in their one order, and
+// then its load of end finds the stream ended; or the receiver has cleared it, and then its push came before the
+// seal, which finds the message. If the sender loads true, the receiver's last load of end comes later and finds
+// it set, so it wakes the sender.
 func (s *sender) complete() bool {
-	if s.have > 0 || !s.window.seal() {
+	if s.have > 0 || s.taking.Load() || !s.window.seal() {
 		return false
 	}
 	s.close()

@@ -5,6 +5,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 
+	"github.com/event-gateway/event-gateway/pipeline"
 	"github.com/event-gateway/event-gateway/stages"
 )
 
@@ -21,11 +23,31 @@ type playedPipeline struct {
 	mu       sync.Mutex
 	released map[*stages.Message]int
 	expired  []*stages.Message
-	// admit and submit stand in for what happens at that moment; nil = nothing.
-	admit, submit func()
+	// admit stands in for what happens while a message waits for admission; nil = nothing.
+	admit func()
 }
 
 func (p *playedPipeline) Cutoff() <-chan struct{} { return nil }
+
+func (p *playedPipeline) Receive(c *stages.Client, frame []byte, _ stages.Freer, kind stages.Kind, n int) *stages.Message {
+	m := &stages.Message{Frame: frame, Kind: kind, Client: c, Received: time.Now()}
+	m.Arm(n)
+	return m
+}
+
+func (p *playedPipeline) Admit(context.Context, *stages.Message, time.Duration) *stages.Verdict {
+	if p.admit != nil {
+		p.admit()
+	}
+	return nil
+}
+
+// Submit answers at once.
+func (p *playedPipeline) Submit(_ pipeline.Lane, m *stages.Message) {
+	settle(m, stages.Verdict{Outcome: stages.Acknowledged})
+}
+
+func (p *playedPipeline) Refuse(m *stages.Message, v stages.Verdict) { settle(m, v) }
 
 func (p *playedPipeline) Release(m *stages.Message) {
 	p.mu.Lock()
@@ -86,6 +108,8 @@ func (c *playedStream) WriteStatus(*status.Status) error {
 	return nil
 }
 
+func (c *playedStream) RecvCompress() string { return "" }
+
 func (c *playedStream) Context() context.Context { return context.Background() }
 
 func playStream(t testing.TB, p Pipeline, c *playedStream) *ingestStream {
@@ -135,6 +159,65 @@ func TestExpireLeavesReleasedMessagesAlone(t *testing.T) {
 	for i, m := range []*stages.Message{first, second} {
 		if p.released[m] != 1 {
 			t.Errorf("message %d was released %d times", i, p.released[m])
+		}
+	}
+}
+
+// TestStatusComesAfterTheAnswers: the stream's age is over, or a drain begins, while the receiver has a message in
+// hand that it has already decided to submit. The status, which says that every message was answered, comes after it.
+func TestStatusComesAfterTheAnswers(t *testing.T) {
+	for _, how := range []int32{aged, drained, clientCut} {
+		p, c := &playedPipeline{}, &playedStream{}
+		st := playStream(t, p, c)
+		s := &sender{ingestStream: st, tick: time.NewTimer(time.Hour), armed: true}
+		st.sending.Store(true) // that is s
+		ended := false
+		p.admit = func() {
+			st.finish(how)
+			<-st.wake
+			s.flush()
+			ended = s.complete()
+		}
+		r := newFrameReader(context.Background(), c, 1<<20, st.server.recv)
+		st.take(&r, []byte("x"), noBuffer{})
+		if ended {
+			t.Fatal("the stream ended with a message in the receiver's hand")
+		}
+		select {
+		case <-st.wake:
+		default:
+			t.Error("the sender was not told that it can end the stream")
+		}
+		s.flush()
+		if !s.complete() || !slices.Equal(c.told, []string{"answer", "status"}) {
+			t.Errorf("the client got %v, want the answer, then the status", c.told)
+		}
+		// What comes now is refused, and not stored.
+		p.admit = func() { t.Error("a message was admitted after the stream's end") }
+		st.take(&r, []byte("x"), noBuffer{})
+	}
+}
+
+// TestStatusComesAfterTheAnswersRace is the same with the goroutines as they are.
+func TestStatusComesAfterTheAnswersRace(t *testing.T) {
+	for range 300 {
+		p, c := &playedPipeline{}, &playedStream{}
+		admitted := 0
+		p.admit = func() { admitted++ }
+		st := playStream(t, p, c)
+		go st.finish(aged)
+		r := newFrameReader(context.Background(), c, 1<<20, st.server.recv)
+		for st.end.Load() == streamOpen && st.awaitRoom() {
+			st.take(&r, []byte("x"), noBuffer{})
+		}
+		select {
+		case <-st.finished:
+		case <-time.After(patience):
+			t.Fatal("the stream did not end")
+		}
+		// The last one may have been refused and answered too.
+		if n := len(c.told) - 1; n < admitted || n > admitted+1 || c.told[n] != "status" {
+			t.Fatalf("%d messages were submitted, the client got %d answers", admitted, n)
 		}
 	}
 }
