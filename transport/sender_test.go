@@ -5,8 +5,11 @@ package transport
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -220,4 +223,80 @@ func TestStatusComesAfterTheAnswersRace(t *testing.T) {
 			t.Fatalf("%d messages were submitted, the client got %d answers", admitted, n)
 		}
 	}
+}
+
+// TestSenderRestarts: a stream whose sender has ended for want of work gets a new one with the next message.
+func TestSenderRestarts(t *testing.T) {
+	g := start(t, nil)
+	s, err := g.client().IngestEventStream(g.context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 2 {
+		if err := s.Send(request("x")); err != nil {
+			t.Fatal(err)
+		}
+		if a, err := s.Recv(); err != nil || !a.Success {
+			t.Fatalf("round %d: %v, %v", round, a, err)
+		}
+		g.eventually("the idle sender has ended", func() bool {
+			return !goroutineIn("(*ingestStream).send(")
+		})
+	}
+}
+
+// goroutineIn reports whether a goroutine is in the function.
+func goroutineIn(function string) bool {
+	stacks := make([]byte, 1<<20)
+	return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), function)
+}
+
+// TestRetireRace: a sender that ends for want of work, and a message that comes meanwhile. Whoever is first, there is
+// one sender that sees the message.
+func TestRetireRace(t *testing.T) {
+	p, c := &playedPipeline{}, &playedStream{answered: make(chan struct{}, 1)}
+	stays := 0
+	const rounds = 3000
+	for round := range rounds {
+		st := playStream(t, p, c)
+		st.sending.Store(true)
+		retiring := make(chan bool, 1)
+		var started, begin atomic.Bool
+		go func() {
+			s := &sender{ingestStream: st}
+			started.Store(true)
+			for !begin.Load() { // runs already, so that it is as fast as the push
+			}
+			gone := s.retire()
+			retiring <- gone
+			if !gone {
+				st.send()
+			}
+		}()
+		m := flying(nil, time.Now().Add(patience)) // without an owner: only its push pokes
+		settle(m, stages.Verdict{Outcome: stages.Acknowledged})
+		for !started.Load() {
+			runtime.Gosched()
+		}
+		begin.Store(true)
+		for range 4 * (round % 64) { // either comes first in some rounds
+			begin.Load()
+		}
+		st.push(m, true)
+		select {
+		case <-c.answered:
+		case <-time.After(patience):
+			t.Fatalf("round %d: the message has no answer; the old sender ended: %v", round, <-retiring)
+		}
+		if !<-retiring {
+			stays++
+		}
+		st.finish(clientDone)
+		select {
+		case <-st.finished:
+		case <-time.After(patience):
+			t.Fatalf("round %d: the stream did not end", round)
+		}
+	}
+	t.Logf("in %d of %d rounds the old sender went on", stays, rounds)
 }
