@@ -125,6 +125,15 @@ func TestConfigProblemsNameVariableValueAndBound(t *testing.T) {
 		"SEND_TIMEOUT=0s: 100ms and more":                           func(c *Config) { c.SendTimeout = 0 },
 		"METRICS_PATH=metrics: a path that begins with /":           func(c *Config) { c.MetricsPath = "metrics" },
 		"METRICS_PATH=/ready: a path other than /health and /ready": func(c *Config) { c.MetricsPath = "/ready" },
+		"METRICS_PATH=/health: a path other than":                   func(c *Config) { c.MetricsPath = "/health" },
+		"METRICS_PATH=/debug/pprof/cmdline: a path other than /health and /ready and not below /debug/pprof/": func(c *Config) {
+			c.MetricsPath, c.PprofEnabled = "/debug/pprof/cmdline", true
+		},
+		"METRICS_PATH=/debug/pprof: a path other":                   func(c *Config) { c.MetricsPath = "/debug/pprof" },
+		"METRICS_PATH=/debug/pprof/: a path other":                  func(c *Config) { c.MetricsPath = "/debug/pprof/" },
+		"METRICS_PATH=/{x}: a path that begins":                     func(c *Config) { c.MetricsPath = "/{x}" },
+		"METRICS_PATH=/x/../health: a path that begins":             func(c *Config) { c.MetricsPath = "/x/../health" },
+		"METRICS_PATH=/a\tb: a path that begins":                    func(c *Config) { c.MetricsPath = "/a\tb" },
 		"GRPC_MAX_CONNECTION_AGE=1ms: 0 (for ever), or 1s and more": func(c *Config) { c.MaxConnectionAge = 1e6 },
 	}
 	for want, change := range cases {
@@ -133,6 +142,22 @@ func TestConfigProblemsNameVariableValueAndBound(t *testing.T) {
 		errs := cfg.Validate()
 		if len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), want) {
 			t.Errorf("%v, want %s", errs, want)
+		}
+	}
+}
+
+// TestMetricsPaths: what Validate lets through, the HTTP server can serve, with everything switched on.
+func TestMetricsPaths(t *testing.T) {
+	for _, path := range []string{"/metrics", "/metrics/", "/health/", "/a/b.c", "/debug", "/debug/pprofiles", "/-/m:1", "/~a&b=c"} {
+		cfg := testSetup().config
+		cfg.MetricsPath, cfg.PprofEnabled = path, true
+		if errs := cfg.Validate(); len(errs) != 0 {
+			t.Errorf("%s: %v", path, errs)
+			continue
+		}
+		base := startAdmin(t, cfg, AdminParts{Metrics: []func(io.Writer){func(w io.Writer) { _, _ = fmt.Fprintln(w, "one 1") }}})
+		if code, body := fetch(t, "GET", base+path); code != 200 || body != "one 1\n" {
+			t.Errorf("%s: %d %q", path, code, body)
 		}
 	}
 }

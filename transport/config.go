@@ -5,6 +5,8 @@ package transport
 import (
 	"fmt"
 	"net"
+	"net/url"
+	"path"
 	"strings"
 	"time"
 
@@ -69,9 +71,17 @@ func (c Config) Validate() []error {
 		fmt.Sprintf("at least %d times GRPC_MAX_MESSAGE_BYTES, %v", recvParts, recvParts*c.MaxMessageBytes))
 	check(c.StreamWindow >= 1 && c.StreamWindow <= 1<<20, "STREAM_WINDOW", c.StreamWindow, "1 to 1048576")
 	check(c.SendTimeout >= 100*time.Millisecond, "SEND_TIMEOUT", c.SendTimeout, "100ms and more")
-	check(strings.HasPrefix(c.MetricsPath, "/") && len(c.MetricsPath) > 1 && !strings.ContainsAny(c.MetricsPath, "{} ?#%"),
-		"METRICS_PATH", c.MetricsPath, "a path that begins with /")
-	check(c.MetricsPath != healthPath && c.MetricsPath != readyPath, "METRICS_PATH", c.MetricsPath,
-		"a path other than "+healthPath+" and "+readyPath)
+	check(plainPath(c.MetricsPath), "METRICS_PATH", c.MetricsPath,
+		"a path that begins with /, such as /metrics, without //, ., .. and characters that URLs escape")
+	check(c.MetricsPath != healthPath && c.MetricsPath != readyPath && !strings.HasPrefix(c.MetricsPath+"/", pprofPath),
+		"METRICS_PATH", c.MetricsPath, "a path other than "+healthPath+" and "+readyPath+" and not below "+pprofPath+
+			", which the HTTP server has for itself; /metrics is usual")
 	return errs
+}
+
+// plainPath reports whether the HTTP server can serve p as it is: http.ServeMux panics on patterns that it cannot
+// read, gives braces a meaning, and never matches a path that is not clean.
+func plainPath(p string) bool {
+	return len(p) > 1 && p[0] == '/' && path.Clean(p) == strings.TrimSuffix(p, "/") && !strings.ContainsAny(p, "{}") &&
+		(&url.URL{Path: p}).EscapedPath() == p
 }

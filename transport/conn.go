@@ -88,6 +88,8 @@ type recvStream struct {
 	// Large bodies; guarded by limit.mu.
 	shared, queued int64
 	reservations   int
+	// short: the last large body that had to wait for memory has none.
+	short bool
 }
 
 func newRecvConn(c net.Conn, limit *recvLimit) *recvConn {

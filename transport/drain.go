@@ -5,9 +5,13 @@ package transport
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
 
 	"github.com/event-gateway/event-gateway/stages"
 )
@@ -16,8 +20,8 @@ import (
 func (s *Server) draining() bool { return s.drain.Load() }
 
 // Drain ends the server in order: health says NOT_SERVING, clients are told to go elsewhere (GOAWAY), new calls and
-// messages are refused DRAINING, streams are no longer read, get every answer that is outstanding and end with
-// DRAINING. It returns when the last connection has closed, or with ctx's error; then call Stop.
+// messages are refused DRAINING, unary calls whose message has not arrived end with DRAINING, streams are no longer
+// read, get every answer that is outstanding and end with DRAINING. It returns when the last connection has closed, or with ctx's error; then call Stop.
 func (s *Server) Drain(ctx context.Context) error {
 	s.health.Shutdown()
 	s.drain.Store(true)
@@ -28,7 +32,7 @@ func (s *Server) Drain(ctx context.Context) error {
 		s.grpc.GracefulStop() // waits for all streams, without a bound: so they are ended here
 	}()
 	s.streams.drain()
-	s.foreign.drain()
+	s.open.drain()
 	select {
 	case <-done:
 		return nil
@@ -45,52 +49,114 @@ func (s *Server) Stop() {
 	s.grpc.Stop()
 }
 
-// foreignStreams are the streaming calls of grpc-go's own services (reflection, health watches), which know nothing
-// of a drain and would hold it up for ever.
-type foreignStreams struct {
+// openCall is a call that can be ended from outside its handler. Of those who want to end it and the handler that has
+// its message (arrived), the first one wins: so no message is taken of a call that was told otherwise.
+type openCall struct {
+	wire wire
+	// fate is nil while it is open, then the status that it was ended with, or taken.
+	fate atomic.Pointer[status.Status]
+}
+
+// taken is the fate of a call that goes on.
+var taken = new(status.Status)
+
+// end ends the call with st, which also ends a read that blocks.
+func (c *openCall) end(st *status.Status) {
+	if c.fate.CompareAndSwap(nil, st) {
+		_ = c.wire.WriteStatus(st)
+	}
+}
+
+// arrived says that the call's message is there. Not nil: the status that the call has ended with before that.
+func (c *openCall) arrived() *status.Status {
+	if c.fate.CompareAndSwap(nil, taken) {
+		return nil
+	}
+	return c.fate.Load()
+}
+
+// ended is the status that the call was ended with, or nil.
+func (c *openCall) ended() *status.Status {
+	if st := c.fate.Load(); st != taken {
+		return st
+	}
+	return nil
+}
+
+// openCalls are the calls that a drain ends wherever they are, since nothing else would within its time: unary
+// calls whose message has not arrived, and all of grpc-go's own services (reflection, health), which know nothing of
+// a drain.
+type openCalls struct {
 	mu      sync.Mutex
-	open    map[wire]struct{}
+	open    map[*openCall]struct{}
 	drained bool
 }
 
-// intercept notes a streaming call while it lasts. Ingest streams look after themselves.
-func (f *foreignStreams) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo,
+// add notes a call; nil when the drain has begun.
+func (o *openCalls) add(w wire) *openCall {
+	c := &openCall{wire: w}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.drained {
+		return nil
+	}
+	if o.open == nil {
+		o.open = make(map[*openCall]struct{})
+	}
+	o.open[c] = struct{}{}
+	return c
+}
+
+func (o *openCalls) remove(c *openCall) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.open, c)
+}
+
+// drain ends every call, those to come included.
+func (o *openCalls) drain() {
+	o.mu.Lock()
+	o.drained = true
+	all := slices.Collect(maps.Keys(o.open))
+	o.mu.Unlock()
+	for _, c := range all {
+		c.end(reasonStatus(stages.Draining, ""))
+	}
+}
+
+// intercept notes a call of a foreign service while it lasts. Ingest calls look after themselves.
+func (o *openCalls) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo,
 	handler grpc.StreamHandler) error {
 	w, ok := wireOf(ss.Context())
 	if !ok || isIngest(info.FullMethod) {
 		return handler(srv, ss)
 	}
-	if !f.add(w) {
+	c := o.add(w)
+	if c == nil {
 		return reasonStatus(stages.Draining, "").Err()
 	}
-	defer f.remove(w)
+	defer o.remove(c)
 	return handler(srv, ss)
 }
 
-func (f *foreignStreams) add(w wire) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.drained {
-		return false
+// watched is desc with its unary methods intercepted like streams, before they read their request: grpc-go reads a unary
+// call's request before an interceptor sees it, and waits for it for ever. For clients nothing changes.
+func (o *openCalls) watched(desc grpc.ServiceDesc) *grpc.ServiceDesc {
+	desc.Streams = slices.Clone(desc.Streams)
+	for _, m := range desc.Methods {
+		info := &grpc.StreamServerInfo{FullMethod: "/" + desc.ServiceName + "/" + m.MethodName}
+		handler := func(srv any, ss grpc.ServerStream) error {
+			answer, err := m.Handler(srv, ss.Context(), ss.RecvMsg, nil)
+			if err != nil {
+				return err
+			}
+			return ss.SendMsg(answer)
+		}
+		desc.Streams = append(desc.Streams, grpc.StreamDesc{
+			StreamName: m.MethodName,
+			Handler:    func(srv any, ss grpc.ServerStream) error { return o.intercept(srv, ss, info, handler) },
+		})
 	}
-	if f.open == nil {
-		f.open = make(map[wire]struct{})
-	}
-	f.open[w] = struct{}{}
-	return true
-}
-
-func (f *foreignStreams) remove(w wire) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.open, w)
-}
-
-func (f *foreignStreams) drain() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.drained = true
-	for w := range f.open {
-		_ = w.WriteStatus(reasonStatus(stages.Draining, ""))
-	}
+	desc.Methods = nil
+	return &desc
 }

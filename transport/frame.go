@@ -81,6 +81,9 @@ func refuse(reason stages.Reason, format string, args ...any) *refusal {
 // errCut says that the client closed its side in the middle of a message.
 var errCut = errors.New("the client ended the call in the middle of a message")
 
+// errTooSlow says that the stream was ended because a body took too long.
+var errTooSlow = reasonStatus(stages.SlowClient, "the body of a message took too long").Err()
+
 // frameReader reads the messages of one call. One goroutine uses it.
 type frameReader struct {
 	wire wire
@@ -88,6 +91,10 @@ type frameReader struct {
 	stopped context.Context
 	max     int
 	limit   *recvLimit
+	// patience is how long a message may wait for receive memory, waited how long the last one did. deadline, if
+	// there is one, ends the wait earlier.
+	patience, waited time.Duration
+	deadline         time.Time
 	// charge is the stream's account in the receive limit; nil in calls that are not counted.
 	charge *recvStream
 	// decompress is nil unless the request says grpc-encoding.
@@ -102,7 +109,9 @@ type frameReader struct {
 }
 
 func newFrameReader(ctx context.Context, w wire, maxBytes int, limit *recvLimit) frameReader {
-	r := frameReader{wire: w, stopped: ctx, max: maxBytes, limit: limit, charge: recvStreamOf(ctx)}
+	r := frameReader{
+		wire: w, stopped: ctx, max: maxBytes, limit: limit, patience: limit.patience, charge: recvStreamOf(ctx),
+	}
 	if name := w.RecvCompress(); name != "" && name != encoding.Identity {
 		r.decompress = encoding.GetCompressor(name)
 	}
@@ -120,7 +129,7 @@ func (r *frameReader) next() (frame []byte, owner stages.Freer, err error) {
 		return nil, nil, readError(err)
 	}
 	length := int(binary.BigEndian.Uint32(r.header[1:]))
-	r.wireSize = headerLength
+	r.wireSize, r.waited = headerLength, 0
 	if length > r.max {
 		r.skip = length
 		return nil, nil, refuse(stages.MessageTooLarge,
@@ -160,6 +169,21 @@ func (r *frameReader) admitted() {
 	r.unreserve()
 }
 
+// reserve waits for n bytes of the receive memory for large bodies, within what is left of the message's patience.
+func (r *frameReader) reserve(n int) bool {
+	began := time.Now()
+	wait := r.patience - r.waited
+	if !r.deadline.IsZero() {
+		wait = min(wait, r.deadline.Sub(began))
+	}
+	ok := r.limit.reserve(r.stopped, r.charge, n, wait)
+	r.waited += time.Since(began)
+	if ok {
+		r.reserved += n
+	}
+	return ok
+}
+
 func (r *frameReader) unreserve() {
 	if r.reserved > 0 {
 		r.limit.release(r.charge, r.reserved)
@@ -196,14 +220,13 @@ func (r *frameReader) small(length int) ([]byte, stages.Freer, error) {
 
 // large waits for memory, then puts the body together chunk by chunk.
 func (r *frameReader) large(length int) ([]byte, stages.Freer, error) {
-	if !r.limit.reserve(r.stopped, r.charge, length) {
+	if !r.reserve(length) {
 		if r.stopped.Err() != nil {
 			return nil, nil, r.stopped.Err()
 		}
 		r.skip = length
 		return nil, nil, refuse(stages.Overloaded, receiveMemoryTaken)
 	}
-	r.reserved = length
 	patience := bodyTime + time.Duration(length>>20)*time.Second
 	watch := time.AfterFunc(patience, func() {
 		_ = r.wire.WriteStatus(reasonStatus(stages.SlowClient,
@@ -224,6 +247,11 @@ func (r *frameReader) large(length int) ([]byte, stages.Freer, error) {
 		if r.charge != nil { // from here on the reservation stands for them
 			r.charge.delivered(n)
 		}
+	}
+	if !watch.Stop() { // at the last moment, but the client was told so
+		buffers.Put(b)
+		r.unreserve()
+		return nil, nil, errTooSlow
 	}
 	return *b, (*ownBuffer)(b), nil
 }
@@ -283,14 +311,13 @@ func (r *frameReader) grow(b *[]byte, n int) (*[]byte, error) {
 	size := min(2*n, r.max+1)
 	if size > largeBody {
 		extra := size - r.reserved
-		if extra > 0 && !r.limit.reserve(r.stopped, r.charge, extra) {
+		if extra > 0 && !r.reserve(extra) {
 			buffers.Put(b)
 			if r.stopped.Err() != nil {
 				return nil, r.stopped.Err()
 			}
 			return nil, refuse(stages.Overloaded, receiveMemoryTaken)
 		}
-		r.reserved += max(extra, 0)
 	}
 	larger := buffers.Get(size)
 	*larger = (*larger)[:cap(*larger)]

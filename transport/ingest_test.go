@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -72,6 +73,9 @@ func TestUnaryRefusedIsAStatus(t *testing.T) {
 	for _, d := range st.Details() {
 		if b, ok := d.(*errdetails.BadRequest); ok {
 			field = b.FieldViolations[0].Field
+			if says := b.FieldViolations[0].Description; st.Message() != "source: "+says || strings.HasPrefix(says, "source:") {
+				t.Errorf("the status says %q, its BadRequest %q", st.Message(), says)
+			}
 		}
 		if info, ok := d.(*errdetails.ErrorInfo); ok && (info.Metadata["event_id"] != "bad" || info.Metadata["stage"] != "validate") {
 			t.Errorf("metadata %v", info.Metadata)

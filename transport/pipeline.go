@@ -55,18 +55,21 @@ func (s *Server) receiveRefused(client *stages.Client) *stages.Message {
 }
 
 // deadline is when a message admitted at now must be answered: DELIVERY_TIMEOUT from then, or earlier if the
-// caller's own deadline is nearer. A client that reaches its own deadline hears nothing of what is sent then, so
-// the answer is made max(10 ms, 5 %) before that.
+// caller's own deadline is nearer.
 func (s *Server) deadline(ctx context.Context, now time.Time) time.Time {
 	limit := now.Add(s.config.DeliveryTimeout)
-	callers, ok := ctx.Deadline()
-	if !ok {
-		return limit
-	}
-	left := callers.Sub(now)
-	callers = callers.Add(-max(10*time.Millisecond, left/20))
-	if callers.Before(limit) {
+	if callers, ok := callersDeadline(ctx, now); ok && callers.Before(limit) {
 		return callers
 	}
 	return limit
+}
+
+// callersDeadline is when a call must be answered because of its caller's deadline, if it has one. A client that
+// reaches that hears nothing of what is sent then, so it is max(10 ms, 5 % of what is left) before.
+func callersDeadline(ctx context.Context, now time.Time) (time.Time, bool) {
+	callers, ok := ctx.Deadline()
+	if !ok {
+		return time.Time{}, false
+	}
+	return callers.Add(-max(10*time.Millisecond, callers.Sub(now)/20)), true
 }

@@ -27,8 +27,8 @@ const (
 	recvParts = 4
 	// minShare is what a connection may hold however many there are: one window's worth.
 	minShare = 64 << 10
-	// recvPatience is how long a large message waits for memory before it is refused, and a connection over
-	// its share before it is closed.
+	// recvPatience is how long a large message of a stream waits for memory before it is refused (one of a unary
+	// call: ADMISSION_TIMEOUT), and a connection over its share before it is closed.
 	recvPatience = 5 * time.Second
 )
 
@@ -64,9 +64,9 @@ func newRecvLimit(total stages.Bytes) *recvLimit {
 	return &recvLimit{part: int64(total) / recvParts, patience: recvPatience}
 }
 
-// reserve waits until n bytes of a large body may be received on s's connection. False: not within the patience,
-// or ctx has ended.
-func (l *recvLimit) reserve(ctx context.Context, s *recvStream, n int) bool {
+// reserve waits at most wait until n bytes of a large body may be received on s's connection. False: not within
+// that, or ctx has ended.
+func (l *recvLimit) reserve(ctx context.Context, s *recvStream, n int, wait time.Duration) bool {
 	if s == nil { // a call that is not counted
 		return true
 	}
@@ -79,9 +79,10 @@ func (l *recvLimit) reserve(ctx context.Context, s *recvStream, n int) bool {
 	}
 	w := &recvWaiter{n: size, ready: make(chan struct{})}
 	place := l.waiters.PushBack(w)
+	s.short = true
 	l.mu.Unlock()
 
-	timer := time.NewTimer(l.patience)
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-w.ready:
@@ -92,6 +93,7 @@ func (l *recvLimit) reserve(ctx context.Context, s *recvStream, n int) bool {
 	defer l.mu.Unlock()
 	select {
 	case <-w.ready: // also when the grant raced with the timer
+		s.short = false
 		s.queued += size
 		return true
 	default:
@@ -180,6 +182,17 @@ func (l *recvLimit) held() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.unread.Load() + l.queued + l.shared
+}
+
+// holdsUp reports whether s's call is held up by the gateway and not by its client: it waits for a large body's
+// memory or was refused it, or its connection is not read.
+func (l *recvLimit) holdsUp(s *recvStream) bool {
+	if s == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return s.short || l.over(s.conn.unread.Load())
 }
 
 // over reports whether a connection with that many unread bytes must wait: the buffers are full and it holds more

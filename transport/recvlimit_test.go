@@ -141,7 +141,7 @@ func (c *rawConn) quit(flag *atomic.Bool) {
 // TestUnfinishedLargeMessages: 200 messages of 20 MiB, of each all bytes but the last as far as the gateway takes
 // them. They must not take 4 GB, nor hold up anybody else.
 func TestUnfinishedLargeMessages(t *testing.T) {
-	g := start(t, nil)
+	g := start(t, func(c *setup) { c.config.AdmissionTimeout = recvPatience }) // unary calls wait as streams do
 	g.good()
 	runtime.GC()
 	var before, after runtime.MemStats
@@ -251,19 +251,19 @@ func TestReserve(t *testing.T) {
 	greedy, modest := conn(), conn()
 	ctx := context.Background()
 	for i := range 2 { // its share of 10 MiB while alone, then the queue's 10 MiB
-		if !l.reserve(ctx, greedy, 10<<20) {
+		if !l.reserve(ctx, greedy, 10<<20, l.patience) {
 			t.Fatalf("reservation %d refused", i)
 		}
 	}
-	if l.reserve(ctx, greedy, 10<<20) {
+	if l.reserve(ctx, greedy, 10<<20, l.patience) {
 		t.Error("a third part granted")
 	}
-	if !l.reserve(ctx, modest, 5<<20) {
+	if !l.reserve(ctx, modest, 5<<20, l.patience) {
 		t.Error("the share of another connection refused")
 	}
 	waiting := make(chan bool)
 	l.patience = patience
-	go func() { waiting <- l.reserve(ctx, modest, 8<<20) }()
+	go func() { waiting <- l.reserve(ctx, modest, 8<<20, l.patience) }()
 	for deadline := time.Now().Add(patience); ; {
 		l.mu.Lock()
 		n := l.waiters.Len()
@@ -282,7 +282,7 @@ func TestReserve(t *testing.T) {
 	l.release(modest, 8<<20)
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
-	if l.reserve(cancelled, greedy, 30<<20) {
+	if l.reserve(cancelled, greedy, 30<<20, l.patience) {
 		t.Error("more than a part granted")
 	}
 	if l.held() != 0 || l.users != 0 || l.refused != 2 {

@@ -166,11 +166,7 @@ func appendResult(b []byte, m *stages.Message, i int) []byte {
 
 // messageOf is the error_message: the field at fault in front, when there is one.
 func messageOf(r *stages.Result) string {
-	field, message := detailOf(r.Reason, r.Detail)
-	if field == "" {
-		return message
-	}
-	return field + ": " + message
+	return withField(detailOf(r.Reason, r.Detail))
 }
 
 // batchTally is what the first pass over a batch's results finds out.

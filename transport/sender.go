@@ -138,12 +138,18 @@ func (s *sender) arm() {
 
 // expire answers the overdue messages at the front of the window, and reports whether there may be more. Deadlines
 // rise along the window, so nothing behind a message in time is overdue.
+//
+// A flush that the client's end cut short leaves messages in burst that are released, so that they may be another
+// call's by now: those before done. They, and a stream without a client, are abandon's.
 func (s *sender) expire() bool {
+	if s.end.Load() >= clientGone {
+		return false
+	}
 	now, reason := time.Now(), stages.NotSent
 	if s.cut {
 		reason = stages.Draining
 	}
-	for _, m := range s.burst[:s.have] {
+	for _, m := range s.burst[s.done:s.have] {
 		if !s.cut && now.Before(m.Deadline) {
 			return false
 		}
@@ -151,7 +157,7 @@ func (s *sender) expire() bool {
 			s.server.pipeline.Expire(m, reason)
 		}
 	}
-	return s.have > 0 && s.end.Load() < clientGone
+	return s.have > 0
 }
 
 // retire ends an idle sender. False: there is work again, and this sender is still the one.
@@ -170,8 +176,16 @@ func (s *sender) retire() bool {
 }
 
 // complete ends the stream in order if everything is answered: then nothing is pushed any more.
+//
+// A message that the receiver submits has its answer before the status, which says that every message was
+// answered. Sender: end is set, load taking, seal if the window is empty. Receiver: store taking, load end, submit
+// and push only if the stream is open, clear taking, load end. All but the window (which has a lock) are sequentially
+// consistent atomics. If the sender loads false, the receiver's store of true comes later in their one order, and
+// then its load of end finds the stream ended; or the receiver has cleared it, and then its push came before the
+// seal, which finds the message. If the sender loads true, the receiver's last load of end comes later and finds
+// it set, so it wakes the sender.
 func (s *sender) complete() bool {
-	if s.have > 0 || !s.window.seal() {
+	if s.have > 0 || s.taking.Load() || !s.window.seal() {
 		return false
 	}
 	s.close()

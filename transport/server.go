@@ -62,7 +62,7 @@ type Server struct {
 	health   *health.Server
 	metrics  *meters
 	streams  streamSet
-	foreign  foreignStreams
+	open     openCalls
 	drain    atomic.Bool
 }
 
@@ -95,7 +95,7 @@ func New(cfg Config, p Pipeline, creds credentials.TransportCredentials) (*Serve
 	s.grpc = grpc.NewServer(s.options(creds)...)
 	s.grpc.RegisterService(s.gatewayDesc(), nil)
 	s.grpc.RegisterService(s.schemaDesc(), nil)
-	healthpb.RegisterHealthServer(s.grpc, s.health)
+	s.grpc.RegisterService(s.open.watched(healthpb.Health_ServiceDesc), s.health)
 	reflection.RegisterV1(s.grpc)
 	s.gauges()
 	s.SetServing(false)
@@ -115,7 +115,7 @@ func (s *Server) options(creds credentials.TransportCredentials) []grpc.ServerOp
 		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.StaticConnWindowSize(connWindow),
 		grpc.ConnectionTimeout(connectionTimeout),
-		grpc.StreamInterceptor(s.foreign.intercept),
+		grpc.StreamInterceptor(s.open.intercept),
 		grpc.UnknownServiceHandler(s.metrics.unknown()),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime, PermitWithoutStream: true}),
 	}

@@ -35,8 +35,10 @@ type failure struct {
 	metadata map[string]string
 }
 
+// status puts the field at fault in front of the message, as answers on streams do: most clients show nothing else.
+// The BadRequest has the two apart.
 func (f failure) status() *status.Status {
-	st := status.New(codes.Code(f.reason.Code()), f.message)
+	st := status.New(codes.Code(f.reason.Code()), withField(f.field, f.message))
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{
 		Reason: f.reason.String(), Domain: errorDomain, Metadata: f.metadata,
 	}}
@@ -109,6 +111,14 @@ func detailOf(reason stages.Reason, d *stages.Detail) (field, message string) {
 		return "", reason.Text()
 	}
 	return validText(d.Field), validText(d.Message)
+}
+
+// withField is a sentence about a field that says which one; field may be empty.
+func withField(field, message string) string {
+	if field == "" {
+		return message
+	}
+	return field + ": " + message
 }
 
 // quotaSubject names whose limit it is: the client's own or everybody's.

@@ -74,6 +74,8 @@ type ingestStream struct {
 	stopped context.Context
 	stop    context.CancelFunc
 
+	// taking: the receiver is between looking whether the stream is open and pushing; see sender.complete.
+	taking atomic.Bool
 	// sending: a sender goroutine exists.
 	sending atomic.Bool
 	// wake tells the sender to look again, room the receiver that the window has moved.
@@ -159,6 +161,8 @@ func (st *ingestStream) awaitRoom() bool {
 
 // take brings one received message into the pipeline. The receiver waits here while the gateway is full.
 func (st *ingestStream) take(r *frameReader, frame []byte, owner stages.Freer) {
+	st.taking.Store(true)
+	defer st.taken()
 	p := st.server.pipeline
 	m, refused := st.server.receive(st.client, frame, owner, st.batch)
 	if end := st.end.Load(); refused == nil && end != streamOpen {
@@ -180,6 +184,14 @@ func (st *ingestStream) take(r *frameReader, frame []byte, owner stages.Freer) {
 	m.Owner = st
 	p.Submit(st.lane, m)
 	st.push(m, true)
+}
+
+// taken lets the stream end again, which may have waited for it.
+func (st *ingestStream) taken() {
+	st.taking.Store(false)
+	if st.end.Load() != streamOpen {
+		st.poke()
+	}
 }
 
 // refuse answers a message that does not go into the pipeline.

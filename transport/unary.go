@@ -51,15 +51,20 @@ func (s *Server) unary(ss grpc.ServerStream, batch bool) error {
 	defer client.Unhold()
 	r := newFrameReader(ctx, w, int(s.config.MaxMessageBytes), s.recv)
 	defer r.close()
+	callers, limited := callersDeadline(ctx, time.Now())
+	r.patience = s.config.AdmissionTimeout
+	if limited {
+		r.deadline = callers
+	}
 
-	frame, owner, err := s.onlyMessage(&r)
+	frame, owner, err := s.arrive(&r)
 	if err != nil {
 		return s.unreadable(client, err)
 	}
 	m, refused := s.receive(client, frame, owner, batch)
 	m.Deadline = s.deadline(ctx, m.Received)
 	if refused == nil {
-		refused = s.pipeline.Admit(ctx, m, min(s.config.AdmissionTimeout, max(time.Until(m.Deadline), 0)))
+		refused = s.pipeline.Admit(ctx, m, max(0, min(r.patience-r.waited, time.Until(m.Deadline))))
 	}
 	r.admitted()
 	if refused != nil {
@@ -109,12 +114,51 @@ func (s *Server) await(ctx context.Context, m *stages.Message) error {
 	return nil
 }
 
+// arrive reads the call's message in bounded time: a drain, requestTime or the caller's deadline end the call until
+// it is there as a whole. Such an end is the error.
+func (s *Server) arrive(r *frameReader) ([]byte, stages.Freer, error) {
+	c := s.open.add(r.wire)
+	if c == nil {
+		return nil, nil, reasonStatus(stages.Draining, "").Err()
+	}
+	defer s.open.remove(c)
+	bound := requestTime
+	if !r.deadline.IsZero() {
+		bound = max(0, min(bound, time.Until(r.deadline)))
+	}
+	watch := time.AfterFunc(bound, func() { c.end(r.late(bound)) })
+	defer watch.Stop()
+	frame, owner, err := s.onlyMessage(r)
+	var refused *refusal
+	if err != nil && !errors.As(err, &refused) { // the call ends either way; this says why
+		if st := c.ended(); st != nil {
+			err = st.Err()
+		}
+		return nil, nil, err
+	}
+	if st := c.arrived(); st != nil {
+		if err == nil {
+			owner.Free()
+		}
+		return nil, nil, st.Err()
+	}
+	return frame, owner, err
+}
+
+// late is the status of a call whose message has not arrived within bound: it is the gateway's fault if its receive
+// memory is why it was not read.
+func (r *frameReader) late(bound time.Duration) *status.Status {
+	switch {
+	case r.limit.holdsUp(r.charge):
+		return reasonStatus(stages.Overloaded, receiveMemoryTaken)
+	case bound < requestTime:
+		return reasonStatus(stages.NotSent, "the request had not arrived as a whole when the caller's deadline came")
+	}
+	return reasonStatus(stages.SlowClient, fmt.Sprintf("the request did not arrive within %v", bound))
+}
+
 // onlyMessage reads the one message of a unary call and makes sure that there is no second one.
 func (s *Server) onlyMessage(r *frameReader) ([]byte, stages.Freer, error) {
-	watch := time.AfterFunc(requestTime, func() {
-		_ = r.wire.WriteStatus(reasonStatus(stages.SlowClient, fmt.Sprintf("the request did not arrive within %v", requestTime)))
-	})
-	defer watch.Stop()
 	frame, owner, err := r.next()
 	if errors.Is(err, io.EOF) {
 		return nil, nil, errNoMessage
