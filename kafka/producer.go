@@ -174,6 +174,7 @@ func (p *Producer) settle(kr *kgo.Record, err error) {
 		ev.Ack = stages.Ack{Verdict: p.verdict(r, err, alone), Partition: kr.Partition, Offset: -1}
 		p.metrics.failed[ev.Ack.Verdict.Reason].Add(1)
 	}
+	r.shrink()
 	p.inflight.Add(-1)
 	p.parts.Report(ev)
 }
