@@ -288,42 +288,6 @@ func (p *Producer) Close() {
 	}
 }
 
-const (
-	// pulseEvery is how often the breaker looks at the clock.
-	pulseEvery = 250 * time.Millisecond
-	// probeEvery is how often an open breaker asks a broker, and how long the broker has to answer.
-	probeEvery = time.Second
-)
-
-// pulse is the breaker's clock.
-func (p *Producer) pulse(ctx context.Context) {
-	ticker := time.NewTicker(pulseEvery)
-	defer ticker.Stop()
-	var probed int64
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		now := p.parts.Now()
-		p.parts.Breaker.Tick(now, p.inflight.Load() > 0)
-		if p.parts.Breaker.State() == stages.BreakerIsOpen && now-probed >= int64(probeEvery) {
-			probed = now
-			p.probe(ctx)
-		}
-	}
-}
-
-// probe asks any broker for its API versions: the cheapest request there is.
-func (p *Producer) probe(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, probeEvery)
-	defer cancel()
-	if _, err := p.apiVersions(ctx); err == nil {
-		p.parts.Breaker.Probed(p.parts.Now())
-	}
-}
-
 func (p *Producer) dataLoss(topic string, partition int32) {
 	p.metrics.dataLoss.Add(1)
 	p.parts.Log.Log(LevelError, "a broker forgot this producer's sequence: acknowledged events of the partition may be gone, or an event stored twice",
