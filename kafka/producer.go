@@ -186,6 +186,7 @@ func (p *Producer) settle(kr *kgo.Record, err error) {
 		ev.Ack = stages.Ack{Verdict: p.verdict(r, err, alone), Partition: kr.Partition, Offset: -1}
 		p.metrics.failed[ev.Ack.Verdict.Reason].Add(1)
 	}
+	r.shrink()
 	p.inflight.Add(-1)
 	p.parts.Report(ev)
 }
@@ -296,42 +297,6 @@ func (p *Producer) Close() {
 	defer cancel()
 	if err := p.client.Flush(ctx); err != nil {
 		p.parts.Log.Log(LevelError, "records were not given back at close", "records", p.inflight.Load())
-	}
-}
-
-const (
-	// pulseEvery is how often the breaker looks at the clock.
-	pulseEvery = 250 * time.Millisecond
-	// probeEvery is how often an open breaker asks a broker, and how long the broker has to answer.
-	probeEvery = time.Second
-)
-
-// pulse is the breaker's clock.
-func (p *Producer) pulse(ctx context.Context) {
-	ticker := time.NewTicker(pulseEvery)
-	defer ticker.Stop()
-	var probed int64
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		now := p.parts.Now()
-		p.parts.Breaker.Tick(now, p.inflight.Load() > 0)
-		if p.parts.Breaker.State() == stages.BreakerIsOpen && now-probed >= int64(probeEvery) {
-			probed = now
-			p.probe(ctx)
-		}
-	}
-}
-
-// probe asks any broker for its API versions: the cheapest request there is.
-func (p *Producer) probe(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, probeEvery)
-	defer cancel()
-	if _, err := p.apiVersions(ctx); err == nil {
-		p.parts.Breaker.Probed(p.parts.Now())
 	}
 }
 

@@ -354,3 +354,44 @@ func TestFlush(t *testing.T) {
 }
 
 var _ kgo.Logger = (*clientLog)(nil)
+
+// TestSettledRecordsAreSmall: what an event keeps between two uses is outside
+// every memory budget, so large buffers go as soon as Kafka has answered.
+func TestSettledRecordsAreSmall(t *testing.T) {
+	for _, format := range []Format{FormatBinary, FormatEvent} {
+		r := newRig(t, func(c *Config, _ *Parts) { c.RecordFormat = format }).ready()
+		p := r.partition(0)
+		large, many, small := newEvent("large", p), newEvent("many", p), newEvent("small", p)
+		large.Data = make([]byte, 100_000)
+		for i := range 64 {
+			many.Metadata = append(many.Metadata, stages.Pair{Name: fmt.Append(nil, "name", i), Value: []byte("value")})
+		}
+		r.producer.Produce(p, []*stages.Event{large, many, small})
+		for _, id := range []string{"large", "many", "small"} {
+			rec := r.want(id, stages.Acknowledged, stages.NoReason).Sink.(*record)
+			if n, m := cap(rec.scratch), cap(rec.headers); n > keptScratch || m > keptHeaders {
+				t.Errorf("%s, %s: %d bytes and %d headers are kept", format, id, n, m)
+			}
+			if n, m := cap(rec.kafka.Value), cap(rec.kafka.Headers); format == FormatEvent && n > keptScratch || m > keptHeaders {
+				t.Errorf("%s, %s: views still hold %d bytes and %d headers", format, id, n, m)
+			}
+		}
+		for i, want := range []int{len(large.Data), len(many.Data), len(small.Data)} {
+			if ev, err := EventFromRecord(r.stored(3, 0)[i]); err != nil || len(ev.Data) != want {
+				t.Errorf("%s: record %d: %d bytes, want %d (%v)", format, i, len(ev.GetData()), want, err)
+			}
+		}
+	}
+}
+
+// TestReleasedRecordsAreSmall: also those that franz-go never had.
+func TestReleasedRecordsAreSmall(t *testing.T) {
+	ev := newEvent("large", &stages.Partition{Topic: &stages.Topic{Name: "events"}})
+	ev.Data = make([]byte, 100_000)
+	rec := recordOf(ev)
+	rec.fill(t.Context(), FormatEvent, ev, &timeText{})
+	rec.Release()
+	if n := cap(rec.scratch); n > keptScratch || rec.kafka.Value != nil {
+		t.Errorf("%d bytes are kept", n)
+	}
+}

@@ -131,12 +131,7 @@ func recordOf(ev *stages.Event) *record {
 
 // fill lays ev out in r. background becomes the record's context; c is the caller's.
 func (r *record) fill(background context.Context, format Format, ev *stages.Event, c *timeText) {
-	if cap(r.headers) > keptHeaders {
-		r.headers = r.headerSpace[:0]
-	}
-	if cap(r.scratch) > keptScratch {
-		r.scratch = r.scratchSpace[:0]
-	}
+	r.shrink()
 	r.Context, r.ev, r.misplaced = background, ev, false
 	r.headers, r.scratch = r.headers[:0], r.scratch[:0]
 	r.kafka = kgo.Record{
@@ -158,8 +153,32 @@ func (r *record) fill(background context.Context, format Format, ev *stages.Even
 // lives on with a recycled event, and the views of an idle one would keep a
 // dead message's memory, up to 20 MiB.
 func (r *record) Release() {
+	r.shrink()
+	r.forget()
+}
+
+// forget clears every view.
+func (r *record) forget() {
 	clear(r.headers)
 	r.kafka.Key, r.kafka.Value, r.kafka.Headers = nil, nil, nil
+}
+
+// shrink lets go of buffers that are larger than what a recycled record may
+// keep, and of the views that would keep them. Only after franz-go has given the
+// record back. No budget counts these buffers: in FormatEvent a record's is as
+// large as its event, and there are tens of thousands of records.
+func (r *record) shrink() {
+	large, many := cap(r.scratch) > keptScratch, cap(r.headers) > keptHeaders
+	if !large && !many {
+		return // nearly always, so that a settled record costs two comparisons
+	}
+	r.forget() // names and values are views into scratch
+	if large {
+		r.scratch = r.scratchSpace[:0]
+	}
+	if many {
+		r.headers = r.headerSpace[:0]
+	}
 }
 
 func keyOf(ev *stages.Event) []byte {

@@ -330,7 +330,7 @@ func (p *Producer) adopt() {
 func (p *Producer) learnVersions(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.ReadTimeout)
 	defer cancel()
-	resp, err := p.apiVersions(ctx)
+	resp, err := p.apiVersions(ctx, p.client)
 	if err != nil {
 		return
 	}
@@ -342,10 +342,10 @@ func (p *Producer) learnVersions(ctx context.Context) {
 	}
 }
 
-func (p *Producer) apiVersions(ctx context.Context) (*kmsg.ApiVersionsResponse, error) {
+func (p *Producer) apiVersions(ctx context.Context, to kmsg.Requestor) (*kmsg.ApiVersionsResponse, error) {
 	req := kmsg.NewPtrApiVersionsRequest()
 	req.ClientSoftwareName, req.ClientSoftwareVersion = "event-gateway", "1"
-	resp, err := req.RequestWith(ctx, p.client)
+	resp, err := req.RequestWith(ctx, to)
 	if err != nil {
 		return nil, fmt.Errorf("asking a broker for its API versions: %w", err)
 	}

@@ -26,8 +26,8 @@ func (s BreakerState) String() string {
 	return [...]string{"closed", "half-open", "open"}[s]
 }
 
-// Breaker opens when no broker has answered a produce request for OpenAfter
-// while records are in flight, half-opens when any broker answers a probe, and
+// Breaker opens when no broker has answered anything for OpenAfter while records
+// are in flight, half-opens when any broker answers a probe, and
 // closes with the first acknowledged record. Safe for concurrent use.
 type Breaker struct {
 	openAfter time.Duration
@@ -70,7 +70,8 @@ func (b *Breaker) Allow(now int64) bool {
 // silence before that is no broker's fault.
 func (b *Breaker) Busy(now int64) { b.answered.Store(now) }
 
-// Answered notes that a broker answered a produce request, whatever it said.
+// Answered notes that a broker answered a produce request, whatever it said, or
+// a probe while it was not open.
 func (b *Breaker) Answered(now int64) { b.answered.Store(now) }
 
 // Acknowledged notes that a record was acknowledged.
@@ -96,10 +97,16 @@ func (b *Breaker) Probed(now int64) {
 // Tick looks at the clock: called every second or more often, with whether
 // records are in flight.
 func (b *Breaker) Tick(now int64, inFlight bool) {
-	silent := inFlight && now-b.answered.Load() >= int64(b.openAfter)
-	if s := b.State(); silent && s != BreakerIsOpen {
+	if s := b.State(); b.Silent(now, inFlight) && s != BreakerIsOpen {
 		b.change(s, BreakerIsOpen)
 	}
+}
+
+// Silent reports whether Tick would find that no broker answers. With little
+// traffic, one partition without a leader is enough for that: ask a broker before
+// Tick, and note its answer with Answered.
+func (b *Breaker) Silent(now int64, inFlight bool) bool {
+	return inFlight && now-b.answered.Load() >= int64(b.openAfter)
 }
 
 func (b *Breaker) change(from, to BreakerState) {

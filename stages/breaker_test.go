@@ -26,6 +26,15 @@ func probed(s sec) breakerStep   { return func(b *Breaker) error { b.Probed(at(s
 func tick(s sec) breakerStep     { return func(b *Breaker) error { b.Tick(at(s), true); return nil } }
 func idleTick(s sec) breakerStep { return func(b *Breaker) error { b.Tick(at(s), false); return nil } }
 
+func silent(s sec, inFlight, want bool) breakerStep {
+	return func(b *Breaker) error {
+		if got := b.Silent(at(s), inFlight); got != want {
+			return fmt.Errorf("Silent(%d s, %v) is %v, want %v", s, inFlight, got, want)
+		}
+		return nil
+	}
+}
+
 func is(want BreakerState) breakerStep {
 	return func(b *Breaker) error {
 		if got := b.State(); got != want {
@@ -58,6 +67,9 @@ func TestBreakerTransitions(t *testing.T) {
 		{"silence before records were in flight does not count", []breakerStep{answered(1), busy(100), tick(104), is(BreakerClosed)}, ""},
 		{"silence opens at its bound", []breakerStep{busy(100), tick(104), is(BreakerClosed), tick(105), is(BreakerIsOpen), allow(105, false)}, toOpen},
 		{"any answer ends the silence", []breakerStep{busy(100), answered(104), tick(105), is(BreakerClosed), tick(109), is(BreakerIsOpen)}, toOpen},
+		{"silent is what Tick opens for", []breakerStep{busy(100), silent(104, true, false), silent(105, true, true), silent(105, false, false), is(BreakerClosed)}, ""},
+		{"an answered probe in time ends the silence", []breakerStep{busy(100), silent(105, true, true), answered(105), silent(105, true, false), tick(105), is(BreakerClosed), silent(110, true, true), tick(110), is(BreakerIsOpen)}, toOpen},
+		{"an answered probe keeps it half-open", append(slices.Clip(halfOpen), allow(110, true), silent(115, true, true), answered(115), tick(115), is(BreakerHalfOpen), allow(115, true)), toOpen + toHalf},
 		{"open stays open without a probe", append(slices.Clip(opened), tick(106), idleTick(200), allow(1000, false), is(BreakerIsOpen)), toOpen},
 		{"an answer to a produce does not half-open", append(slices.Clip(opened), answered(106), is(BreakerIsOpen), allow(106, false)), toOpen},
 		{"an acknowledgement closes at once", append(slices.Clip(opened), acked(), is(BreakerClosed), allow(106, true)), toOpen + "open>closed "},
