@@ -37,7 +37,7 @@ type processConfig struct {
 
 	LogLevel  string `env:"LOG_LEVEL" envDefault:"info" doc:"least severe lines that are logged: debug, info, warn or error"`
 	LogFormat string `env:"LOG_FORMAT" envDefault:"json" doc:"json or text"`
-	LogOutput string `env:"LOG_OUTPUT" envDefault:"stdout" doc:"stdout, stderr, or a file, which SIGHUP opens anew"`
+	LogOutput string `env:"LOG_OUTPUT" envDefault:"stdout" doc:"stdout, stderr, or a file, which SIGHUP opens anew; with SINK=log, stdout belongs to the events and the default is stderr"`
 
 	ShutdownGrace   time.Duration `env:"SHUTDOWN_GRACE" envDefault:"0s" doc:"how long the gateway goes on serving, not ready, after SIGTERM, so that load balancers notice"`
 	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"20s" doc:"most time from SIGTERM to the end, SHUTDOWN_GRACE included; then what is left is answered and the exit code is 3"`
@@ -81,8 +81,11 @@ type config struct {
 // group is one package's part: its heading in the documentation and its struct.
 type group struct {
 	title  string
-	target interface{ Validate() []error }
+	target validator
 }
+
+// validator is a package's Config.
+type validator interface{ Validate() []error }
 
 func (c *config) groups() []group {
 	return []group{
@@ -121,6 +124,9 @@ func load(environ map[string]string) (c *config, problems []error, warnings []st
 			}
 		}
 	}
+	if c.process.Sink == sinkLog && environ["LOG_OUTPUT"] == "" {
+		c.process.LogOutput = "stderr"
+	}
 	if len(problems) == 0 {
 		problems = c.contradictions()
 	}
@@ -137,7 +143,7 @@ type badValue struct{ variable, value, allowed string }
 func (b badValue) Error() string { return fmt.Sprintf("%s=%s: %s", b.variable, b.value, b.allowed) }
 
 // parse fills target and returns the values that could not be read.
-func parse(target any, environ map[string]string) (bad []badValue) {
+func parse(target validator, environ map[string]string) (bad []badValue) {
 	err := env.ParseWithOptions(target, env.Options{Environment: environ})
 	if err == nil {
 		return nil
@@ -158,6 +164,9 @@ func parse(target any, environ map[string]string) (bad []badValue) {
 		}
 		field := fields[unreadable.Name]
 		b := badValue{field.Tag.Get("env"), "", allowedOf(field.Type, unreadable.Err)}
+		if isWhole(field.Type) {
+			b.allowed += rangeOf(target, field, b.variable)
+		}
 		if b.value = environ[b.variable]; field.Tag.Get("secret") == "true" {
 			b.value = "***"
 		}
@@ -175,15 +184,35 @@ func allowedOf(t reflect.Type, err error) string {
 	case reflect.TypeFor[stages.Bytes]():
 		return "a whole number of bytes, or one with KiB, MiB or GiB"
 	}
+	if isWhole(t) {
+		return "a whole number"
+	}
 	switch t.Kind() {
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return fmt.Sprintf("a whole number of at most %d bits", t.Bits())
 	case reflect.Float64:
 		return "a number"
 	case reflect.Bool:
 		return "true or false"
 	}
 	return oneLine(err.Error())
+}
+
+// isWhole: plain integers, not the times and sizes that are written with units.
+func isWhole(t reflect.Type) bool {
+	return t.PkgPath() == "" && t.Kind() >= reflect.Int && t.Kind() <= reflect.Int64
+}
+
+// rangeOf is what Validate says about a number that is out of every range, as the end of a sentence.
+func rangeOf(target validator, field reflect.StructField, variable string) string {
+	value := reflect.ValueOf(target).Elem().FieldByIndex(field.Index)
+	was := value.Int()
+	value.SetInt(-1)
+	defer value.SetInt(was)
+	for _, problem := range target.Validate() {
+		if allowed, ok := strings.CutPrefix(problem.Error(), variable+"=-1: "); ok {
+			return "; " + allowed
+		}
+	}
+	return ""
 }
 
 // maxShown bounds what a line repeats of a value.
@@ -218,6 +247,8 @@ func (c *config) contradictions() (problems []error) {
 		"less than DELIVERY_TIMEOUT=%v", c.pipeline.DeliveryTimeout)
 	check(c.stages.BreakerOpenAfter < c.pipeline.DeliveryTimeout, "BREAKER_OPEN_AFTER", c.stages.BreakerOpenAfter,
 		"less than DELIVERY_TIMEOUT=%v, or it never opens in time", c.pipeline.DeliveryTimeout)
+	check(c.process.Sink != sinkLog || c.process.LogOutput != "stdout", "LOG_OUTPUT", c.process.LogOutput,
+		"stderr or a file, because with SINK=log stdout has the events")
 	port := c.kafka.EmbeddedPort
 	check(port == 0 || port != c.transport.GRPCPort && port != c.transport.HTTPPort, "EMBEDDED_KAFKA_PORT", port,
 		"another port than GRPC_PORT=%d and HTTP_PORT=%d", c.transport.GRPCPort, c.transport.HTTPPort)
@@ -235,6 +266,9 @@ func (c *config) settings(environ map[string]string) (settings []cli.Setting) {
 			s := cli.Setting{Group: g.title, Name: name, Default: field.Tag.Get("envDefault"),
 				Secret: field.Tag.Get("secret") == "true", Doc: field.Tag.Get("doc")}
 			s.Value = s.Default
+			if name == "LOG_OUTPUT" {
+				s.Value = c.process.LogOutput // its default depends on SINK
+			}
 			if value := environ[name]; value != "" {
 				s.Value, s.FromEnvironment = value, true
 			}

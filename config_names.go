@@ -20,6 +20,7 @@ var laterNames = map[string]string{
 	"AUTH_ENABLED": "false", "JWT_SECRET": "", "JWT_ISSUER": "event-gateway", "JWT_TOKEN_EXPIRY": "24h",
 	"REPLAY_MAX_DURATION": "168h", "REPLAY_BATCH_SIZE": "1000", "REPLAY_RATE_LIMIT": "1000",
 	"SCHEMA_VALIDATION_ENABLED": "false", "SCHEMA_REGISTRY_URL": "http://localhost:8081", "SCHEMA_CACHE_TTL": "1h",
+	"KAFKA_TOPICS_ALLOWED": "", "KAFKA_COMMIT_INTERVAL": "1s", "KAFKA_SESSION_TIMEOUT": "10s",
 	"KAFKA_DLQ_TOPIC": "", "DEDUPE_WINDOW": "",
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -34,7 +35,10 @@ func TestDefaultsAreValid(t *testing.T) {
 
 func TestEveryRejectedValueIsOneLine(t *testing.T) {
 	for _, tc := range []struct{ environ, want string }{
-		{"GRPC_PORT=abc", "GRPC_PORT=abc: a whole number"},
+		{"GRPC_PORT=abc", "GRPC_PORT=abc: a whole number; a port from 0 to 65535"},
+		{"HTTP_PORT=8080.0", "HTTP_PORT=8080.0: a whole number; a port from 0 to 65535"},
+		{"RING_CAPACITY=many", "RING_CAPACITY=many: a whole number; 1 to "},
+		{"EMBEDDED_KAFKA_PORT=99999999999999999999", "EMBEDDED_KAFKA_PORT=99999999999999999999: a whole number; 0 (no listener) to 65535"},
 		{"GRPC_PORT=65536", "GRPC_PORT=65536: "},
 		{"HTTP_PORT=50051", "HTTP_PORT=50051: "},
 		{"GRPC_MAX_CONNECTION_AGE=often", "GRPC_MAX_CONNECTION_AGE=often: a duration"},
@@ -58,12 +62,16 @@ func TestEveryRejectedValueIsOneLine(t *testing.T) {
 		{"LOG_FORMAT=xml", "LOG_FORMAT=xml: json or text"},
 		{"ENVIRONMENT=a\"b", `ENVIRONMENT="a\"b": `},
 		{"KAFKA_BROKERS=nohost", "KAFKA_BROKERS=nohost: "},
-		{"KAFKA_NUM_PARTITIONS=3000000000", "KAFKA_NUM_PARTITIONS=3000000000: a whole number of at most 32 bits"},
+		{"KAFKA_NUM_PARTITIONS=3000000000", "KAFKA_NUM_PARTITIONS=3000000000: a whole number; 1 to 10000"},
 		{"EMBEDDED_KAFKA_PORT=8080", "EMBEDDED_KAFKA_PORT=8080: another port"},
 		{"STAGE_DECODE_WORKERS=-1", "STAGE_DECODE_WORKERS=-1: "},
 		{"AUTH_ENABLED=true", "AUTH_ENABLED: not in this version"},
 		{"AUTH_ENABLED=banana", "AUTH_ENABLED: not in this version"},
 		{"JWT_SECRET=hush", "JWT_SECRET: not in this version"},
+		{"KAFKA_TOPICS_ALLOWED=orders", "KAFKA_TOPICS_ALLOWED: not in this version"},
+		{"KAFKA_COMMIT_INTERVAL=5s", "KAFKA_COMMIT_INTERVAL: not in this version"},
+		{"KAFKA_SESSION_TIMEOUT=30s", "KAFKA_SESSION_TIMEOUT: not in this version"},
+		{"SINK=log LOG_OUTPUT=stdout", "LOG_OUTPUT=stdout: stderr or a file"},
 		{"KAFKA_DLQ_TOPIC=dead", "KAFKA_DLQ_TOPIC: not in this version"},
 		{"KAFKA_SASL_MECHANISM=PLAIN", "KAFKA_SASL_MECHANISM: not in this version"},
 		{"KAFKA_SOURCE_TOPIC=in", "KAFKA_SOURCE_TOPIC: not in this version"},
@@ -105,6 +113,46 @@ func TestNamesOfLaterFeaturesAtTheirDefaultsAreAccepted(t *testing.T) {
 	environ["AUTH_ENABLED"] = "0"
 	if _, problems, warnings := load(environ); len(problems)+len(warnings) > 0 {
 		t.Errorf("%q %q", lines(problems), warnings)
+	}
+}
+
+// TestEveryNumberSaysItsRange: "a whole number" alone helps nobody.
+func TestEveryNumberSaysItsRange(t *testing.T) {
+	c, _, _ := load(nil)
+	for _, g := range c.groups() {
+		for _, field := range reflect.VisibleFields(reflect.TypeOf(g.target).Elem()) {
+			if !isWhole(field.Type) || field.Tag.Get("env") == "" {
+				continue
+			}
+			name := field.Tag.Get("env")
+			if _, problems, _ := load(map[string]string{name: "x"}); len(problems) != 1 ||
+				!strings.HasPrefix(problems[0].Error(), name+"=x: a whole number; ") {
+				t.Errorf("%q", lines(problems))
+			}
+		}
+	}
+}
+
+func TestLogMakesRoomForEventsOnStdout(t *testing.T) {
+	for _, tc := range []struct {
+		environ map[string]string
+		want    string
+	}{
+		{nil, "stdout"},
+		{map[string]string{"SINK": "discard"}, "stdout"},
+		{map[string]string{"SINK": "log"}, "stderr"},
+		{map[string]string{"SINK": "log", "LOG_OUTPUT": ""}, "stderr"},
+		{map[string]string{"SINK": "log", "LOG_OUTPUT": "x.log"}, "x.log"},
+	} {
+		c, problems, _ := load(tc.environ)
+		if c.process.LogOutput != tc.want || len(problems) > 0 {
+			t.Errorf("%v: LOG_OUTPUT is %s, want %s; %q", tc.environ, c.process.LogOutput, tc.want, lines(problems))
+		}
+		for _, s := range c.settings(tc.environ) {
+			if s.Name == "LOG_OUTPUT" && s.Value != tc.want {
+				t.Errorf("%v: shown as %+v", tc.environ, s)
+			}
+		}
 	}
 }
 

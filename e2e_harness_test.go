@@ -112,11 +112,20 @@ func environ(settings ...string) []string {
 // startGateway starts a gateway on free ports and waits until it says where it listens.
 func startGateway(t *testing.T, settings ...string) *process {
 	t.Helper()
+	return startProcess(t, nil, settings...)
+}
+
+// startProcess is startGateway with a place of its own for stdout; nil = with stderr.
+func startProcess(t *testing.T, stdout io.Writer, settings ...string) *process {
+	t.Helper()
 	p := &process{t: t, out: &lockedBuffer{}, exited: make(chan struct{})}
 	p.cmd = exec.Command(binary)
 	p.cmd.Env = append(environ("GRPC_PORT=0", "HTTP_PORT=0", "GRPC_BIND=127.0.0.1", "HTTP_BIND=127.0.0.1",
 		"RATE_LIMIT_ENABLED=false"), settings...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	if stdout != nil {
+		p.cmd.Stdout = stdout
+	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

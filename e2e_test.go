@@ -6,6 +6,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -141,6 +142,52 @@ func TestPublishStopsOnInterrupt(t *testing.T) {
 			cmd.ProcessState.ExitCode() != tc.want {
 			t.Errorf("%s: %v %+v, exit code %d", tc.args, err, got, cmd.ProcessState.ExitCode())
 		}
+	}
+}
+
+// TestASlipIsNamedWhenTheStartFails: the slip may be why the value that was meant is not there.
+func TestASlipIsNamedWhenTheStartFails(t *testing.T) {
+	code, _, stderr := command(t, "", environ("GRPC_PORT=x", "KAFKA_REQURED_ACKS=leader"))
+	if code != 2 || !strings.Contains(stderr, "GRPC_PORT=x: a whole number; a port from 0 to 65535\n") ||
+		!strings.Contains(stderr, "KAFKA_REQURED_ACKS is set, but the gateway has no such setting; did you mean KAFKA_REQUIRED_ACKS?\n") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}
+
+// TestTheStartLineShowsWhatIsInForce: 0 stands for a value that the gateway finds itself.
+func TestTheStartLineShowsWhatIsInForce(t *testing.T) {
+	p := startGateway(t, "SINK=discard", "MAX_INFLIGHT_BYTES=32MiB")
+	settings := p.started["settings"].(map[string]any)
+	for name, want := range map[string]string{"MAX_INFLIGHT_BYTES": "32MiB", "CLIENT_MAX_INFLIGHT_BYTES": "4MiB", "PARTITION_MAX_INFLIGHT_BYTES": "8MiB"} {
+		if settings[name] != want {
+			t.Errorf("%s is %v, want %s", name, settings[name], want)
+		}
+	}
+	if n := p.started["workers"].(map[string]any)["decode"]; settings["STAGE_DECODE_WORKERS"] != fmt.Sprint(n) {
+		t.Errorf("STAGE_DECODE_WORKERS is %v, and there are %v", settings["STAGE_DECODE_WORKERS"], n)
+	}
+}
+
+// TestSinkLogKeepsStdoutForEvents: with nothing else set, stdout as it is can be piped into publish.
+func TestSinkLogKeepsStdoutForEvents(t *testing.T) {
+	p := startGateway(t, "SINK=discard")
+	q := &lockedBuffer{}
+	events := startProcess(t, q, "SINK=log")
+	publish(t, events, 0, "--count", "50")
+	events.signal(os.Interrupt)
+	if code := events.exit(); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	if n := strings.Count(q.String(), "\n"); n != 50 {
+		t.Fatalf("%d lines on stdout:\n%s", n, q)
+	}
+	if !strings.Contains(events.out.String(), "SINK=log: stdout has the events") {
+		t.Error("the log does not say where it went")
+	}
+	code, stdout, stderr := command(t, q.String(), environ(), "publish", "--address", p.grpc, "--json")
+	var totals published
+	if err := json.Unmarshal([]byte(stdout), &totals); err != nil || code != 0 || totals.Acknowledged != 50 {
+		t.Errorf("%v, exit code %d: %s%s", err, code, stdout, stderr)
 	}
 }
 

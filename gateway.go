@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -194,6 +195,7 @@ func (g *gateway) metrics() []func(io.Writer) {
 // logStart writes the one line that says what has started.
 func (g *gateway) logStart(environ map[string]string, took time.Duration) {
 	c := g.pipeline.Config()
+	effective := decided(g.cfg.pipeline, c)
 	settings := map[string]string{}
 	for _, s := range g.cfg.settings(environ) {
 		// Text is for eyes: only what differs from the default.
@@ -202,6 +204,9 @@ func (g *gateway) logStart(environ map[string]string, took time.Duration) {
 		}
 		if settings[s.Name] = s.Value; s.Secret && s.Value != "" {
 			settings[s.Name] = "***"
+		}
+		if value, ok := effective[s.Name]; ok {
+			settings[s.Name] = value
 		}
 	}
 	workers := map[string]int{
@@ -215,4 +220,20 @@ func (g *gateway) logStart(environ map[string]string, took time.Duration) {
 	if !g.cfg.stages.RateLimitEnabled {
 		g.log.Info().Msg("RATE_LIMIT_ENABLED=false: clients are not limited")
 	}
+	if g.cfg.process.Sink == sinkLog {
+		g.log.Info().Str("log_output", g.cfg.process.LogOutput).Msg("SINK=log: stdout has the events, the log goes elsewhere")
+	}
+}
+
+// decided are the settings for which the gateway has found a value itself, as 0 asks it to.
+func decided(asked, effective pipeline.Config) map[string]string {
+	values := map[string]string{}
+	before, after := reflect.ValueOf(asked), reflect.ValueOf(effective)
+	for _, field := range reflect.VisibleFields(before.Type()) {
+		value := after.FieldByIndex(field.Index)
+		if name := field.Tag.Get("env"); name != "" && !value.Equal(before.FieldByIndex(field.Index)) {
+			values[name] = fmt.Sprint(value.Interface())
+		}
+	}
+	return values
 }

@@ -80,6 +80,9 @@ func serve() int {
 		for _, problem := range problems {
 			fmt.Fprintln(os.Stderr, problem)
 		}
+		for _, warning := range warnings { // a slip in a name may be the cause
+			fmt.Fprintln(os.Stderr, "warning: "+warning)
+		}
 		return exitBadSettings
 	}
 	log, err := newLogs(&cfg.process)

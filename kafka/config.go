@@ -19,15 +19,12 @@ import (
 type Config struct {
 	Brokers           []string      `env:"KAFKA_BROKERS" doc:"host:port of Kafka brokers, comma-separated; empty = the embedded broker"`
 	Topic             string        `env:"KAFKA_TOPIC" envDefault:"events" doc:"topic that events are written to"`
-	TopicsAllowed     []string      `env:"KAFKA_TOPICS_ALLOWED" doc:"further topics that rules may route to, comma-separated; empty = KAFKA_TOPIC only"`
-	GroupID           string        `env:"KAFKA_GROUP_ID" envDefault:"event-gateway" doc:"consumer group, and the name that this client gives itself to the brokers"`
+	GroupID           string        `env:"KAFKA_GROUP_ID" envDefault:"event-gateway" doc:"name that the gateway gives itself to the brokers, for their logs and quotas (client.id)"`
 	NumPartitions     int32         `env:"KAFKA_NUM_PARTITIONS" envDefault:"3" doc:"partitions of a topic that is missing at start and therefore created; existing topics are never altered"`
 	ReplicationFactor int16         `env:"KAFKA_REPLICATION_FACTOR" envDefault:"1" doc:"replicas of a topic that is missing at start and therefore created"`
 	ReadTimeout       time.Duration `env:"KAFKA_READ_TIMEOUT" envDefault:"10s" doc:"how long an answer may take beyond the time that the request itself allows the broker"`
 	WriteTimeout      time.Duration `env:"KAFKA_WRITE_TIMEOUT" envDefault:"10s" doc:"how long a broker may wait for its replicas before it answers a produce request"`
 	DialTimeout       time.Duration `env:"KAFKA_DIAL_TIMEOUT" envDefault:"10s" doc:"how long opening a connection to a broker may take"`
-	CommitInterval    time.Duration `env:"KAFKA_COMMIT_INTERVAL" envDefault:"1s" doc:"how often a consumer group's positions are committed"`
-	SessionTimeout    time.Duration `env:"KAFKA_SESSION_TIMEOUT" envDefault:"10s" doc:"silence after which Kafka takes a group member for dead"`
 	RequiredAcks      Acks          `env:"KAFKA_REQUIRED_ACKS" envDefault:"all" doc:"what an acknowledgement means: all (every in-sync replica has the event), leader (one broker has it), none (it was sent); leader and none can lose acknowledged events"`
 	Compression       Compression   `env:"KAFKA_COMPRESSION" envDefault:"none" doc:"compression of record batches: none, gzip, snappy, lz4 or zstd"`
 	RecordFormat      Format        `env:"KAFKA_RECORD_FORMAT" envDefault:"binary" doc:"binary (CloudEvents binary mode: value = data, attributes in headers) or event (value = serialized event.v1.Event)"`
@@ -87,16 +84,9 @@ const (
 // Embedded reports whether the gateway is its own broker.
 func (c *Config) Embedded() bool { return len(c.Brokers) == 0 }
 
-// Topics are the names of all topics that may be written to, KAFKA_TOPIC first, each once.
-func (c *Config) Topics() []string {
-	names := []string{c.Topic}
-	for _, name := range c.TopicsAllowed {
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return names
-}
+// Topics are the names of all topics that may be written to. Nothing routes
+// events to another one than KAFKA_TOPIC yet.
+func (c *Config) Topics() []string { return []string{c.Topic} }
 
 // problems collects one line per bad value.
 type problems []error
@@ -134,11 +124,6 @@ func (c *Config) validateTopics(p *problems) {
 	if !validTopic(c.Topic) {
 		p.add("KAFKA_TOPIC", c.Topic, "a topic's name is "+topicRule)
 	}
-	for _, name := range c.TopicsAllowed {
-		if !validTopic(name) {
-			p.add("KAFKA_TOPICS_ALLOWED", strings.Join(c.TopicsAllowed, ","), fmt.Sprintf("%q is not a topic's name: %s", name, topicRule))
-		}
-	}
 	if c.GroupID == "" || len(c.GroupID) > 249 {
 		p.add("KAFKA_GROUP_ID", c.GroupID, "1 to 249 characters")
 	}
@@ -162,8 +147,6 @@ func (c *Config) validateTimes(p *problems) {
 		{"KAFKA_READ_TIMEOUT", c.ReadTimeout, 100 * time.Millisecond},
 		{"KAFKA_WRITE_TIMEOUT", c.WriteTimeout, 100 * time.Millisecond},
 		{"KAFKA_DIAL_TIMEOUT", c.DialTimeout, 100 * time.Millisecond},
-		{"KAFKA_COMMIT_INTERVAL", c.CommitInterval, 10 * time.Millisecond},
-		{"KAFKA_SESSION_TIMEOUT", c.SessionTimeout, time.Second},
 	} {
 		if t.value < t.least || t.value > maxTimeout {
 			p.add(t.name, t.value, fmt.Sprintf("%v to %v", t.least, maxTimeout))

@@ -6,9 +6,10 @@ package kafka
 //	                                              |
 //	                    hooks: answers, lost answers, batches written
 //
-// Goroutines: the watcher (topics.go) and the breaker's clock (pulse), both
-// ended by Close; franz-go's own, one of which runs all promises one after the
-// other, so a promise only fills in the answer and hands the event on.
+// Goroutines: the watcher (topics.go), the breaker's clock (pulse.go) and the
+// writer of failures (failures.go), all ended by Close; franz-go's own, one of
+// which runs all promises one after the other, so a promise only fills in the
+// answer and hands the event on.
 
 import (
 	"context"
@@ -69,6 +70,8 @@ type Producer struct {
 	// lost counts produce answers that may have been lost: failed reads and closed connections.
 	lost    atomic.Uint64
 	metrics metrics
+	// failures is what the log says about records that failed.
+	failures *failures
 }
 
 // NewProducer starts a producer. It does not wait for Kafka: until the first
@@ -81,7 +84,7 @@ func NewProducer(cfg *Config, parts Parts) (*Producer, error) {
 		parts.Now = func() int64 { return time.Now().UnixNano() }
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	p := &Producer{cfg: cfg, parts: parts, background: context.Background(), stop: stop, kick: make(chan struct{}, 1)}
+	p := &Producer{cfg: cfg, parts: parts, background: context.Background(), stop: stop, kick: make(chan struct{}, 1), failures: newFailures()}
 	p.promise = p.settle
 	byName := make(map[string]*topic)
 	for _, st := range parts.Topics.All {
@@ -112,6 +115,7 @@ func NewProducer(cfg *Config, parts Parts) (*Producer, error) {
 	p.client = client
 	p.running.Go(func() { p.watch(ctx) })
 	p.running.Go(func() { p.pulse(ctx) })
+	p.running.Go(func() { p.failures.write(ctx, parts.Log) })
 	return p, nil
 }
 
@@ -184,7 +188,10 @@ func (p *Producer) settle(kr *kgo.Record, err error) {
 		p.parts.Breaker.Acknowledged()
 	} else {
 		ev.Ack = stages.Ack{Verdict: p.verdict(r, err, alone), Partition: kr.Partition, Offset: -1}
-		p.metrics.failed[ev.Ack.Verdict.Reason].Add(1)
+		v := &ev.Ack.Verdict
+		p.metrics.failed[v.Reason].Add(1)
+		p.failures.note(failure{class: classOf(err), topic: kr.Topic, partition: ev.Partition.ID,
+			outcome: v.Outcome, reason: v.Reason, err: err})
 	}
 	r.shrink()
 	p.inflight.Add(-1)
@@ -298,6 +305,7 @@ func (p *Producer) Close() {
 	if err := p.client.Flush(ctx); err != nil {
 		p.parts.Log.Log(LevelError, "records were not given back at close", "records", p.inflight.Load())
 	}
+	p.failures.flush(p.parts.Log)
 }
 
 func (p *Producer) dataLoss(topic string, partition int32) {
