@@ -88,16 +88,21 @@ func (w *decodeWorker) rest() {
 	w.forgotten = !came
 }
 
-// forget takes all returned events and empties the free ones.
-func (w *decodeWorker) forget() {
+// reclaim puts all returned events on top of the free ones.
+func (w *decodeWorker) reclaim() {
 	for {
 		w.stack = slices.Grow(w.stack, slabSize)
 		n := w.returned.Pop(w.stack[len(w.stack):cap(w.stack)])
 		if n == 0 {
-			break
+			return
 		}
 		w.stack = w.stack[:len(w.stack)+n]
 	}
+}
+
+// forget empties the free events.
+func (w *decodeWorker) forget() {
+	w.reclaim()
 	for _, ev := range w.stack {
 		ev.Forget()
 	}
@@ -105,6 +110,10 @@ func (w *decodeWorker) forget() {
 
 // fill decodes events into the burst until it is full, the lane is empty, or no event is free.
 func (w *decodeWorker) fill(burst []*stages.Event) []*stages.Event {
+	w.reclaim() // also when some are free: those that came back last are the likeliest to be in a cache
+	for _, ev := range w.stack[max(0, len(w.stack)-burstSize):] {
+		w.warmth += ev.Touch()
+	}
 	for len(burst) < burstSize {
 		if !w.decoder.Active() && !w.next() {
 			break
@@ -141,7 +150,10 @@ func (w *decodeWorker) next() bool {
 // take is a free event, or nil when all that the worker may have are on their way.
 func (w *decodeWorker) take() *stages.Event {
 	if len(w.stack) == 0 {
-		w.refill()
+		w.reclaim()
+	}
+	if len(w.stack) == 0 && w.made < w.most {
+		w.grow()
 	}
 	n := len(w.stack)
 	if n == 0 {
@@ -155,15 +167,8 @@ func (w *decodeWorker) take() *stages.Event {
 	return ev
 }
 
-func (w *decodeWorker) refill() {
-	n := w.returned.Pop(w.stack[:min(cap(w.stack), burstSize)])
-	w.stack = w.stack[:n]
-	for _, ev := range w.stack {
-		w.warmth += ev.Touch()
-	}
-	if n > 0 || w.made == w.most {
-		return
-	}
+// grow allocates a slab.
+func (w *decodeWorker) grow() {
 	slab := make([]stages.Event, slabSize)
 	for i := range slab {
 		slab[i].Home = w.index
