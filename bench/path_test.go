@@ -65,7 +65,7 @@ func benchGatewayPath(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer broker.Close()
+	defer func() { _ = broker.Close() }()
 	topics := stages.NewTopics("events")
 	breaker := stages.NewBreaker(5*time.Second, nil)
 	sc := stages.Config{MaxEventBytes: 900_000, MaxBatchEvents: 10_000, RateLimitRPS: 1, RateLimitBurst: 1, BatchMaxEvents: 1024, BatchMaxBytes: 900_000}
@@ -135,7 +135,7 @@ func benchFranzGo(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer broker.Close()
+	defer func() { _ = broker.Close() }()
 	client, err := kgo.NewClient(kgo.SeedBrokers(broker.Addr()), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedRecords(100_000))
 	if err != nil {
