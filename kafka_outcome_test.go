@@ -131,12 +131,16 @@ func TestKafkaDrainWithoutKafka(t *testing.T) {
 	end := p.line("gateway stopped")
 	v := l.judge(t, readTopic(t, c, topic), partitions)
 	t.Logf("%+v, %s, %v", v, l.reasons(), end)
-	for outcome, n := range map[string]int{
-		"acknowledged": l.count(acknowledged), "refused": l.count(refused), "unknown": l.count(unknown),
-		"accepted": l.count(acknowledged) + l.count(refused) + l.count(unknown),
+	all := l.count(acknowledged) + l.count(refused) + l.count(unknown)
+	unread := l.why["DRAINING"] // calls that were ended before their message had arrived are among these
+	for outcome, heard := range map[string][2]int{
+		"acknowledged": {l.count(acknowledged), l.count(acknowledged)},
+		"unknown":      {l.count(unknown), l.count(unknown)},
+		"refused":      {l.count(refused) - unread, l.count(refused)},
+		"accepted":     {all - unread, all},
 	} {
-		if end[outcome] != float64(n) {
-			t.Errorf("%s: callers heard of %d, the gateway counts %v", outcome, n, end[outcome])
+		if n := int(end[outcome].(float64)); n < heard[0] || n > heard[1] {
+			t.Errorf("%s: callers heard of %d to %d, the gateway counts %d", outcome, heard[0], heard[1], n)
 		}
 	}
 	if l.count(unknown) == 0 {
