@@ -98,7 +98,7 @@ func (g *gateway) cutOff(ctx context.Context) {
 }
 
 // haltWithin halts, but does not wait for it longer than ctx: every event has its outcome, and the process
-// ends either way. With Kafka away, the Kafka client alone may take a second.
+// ends either way. The goroutine owns the halt; when ctx ends first it is left to the end of the process.
 func (g *gateway) haltWithin(ctx context.Context) error {
 	halted := make(chan struct{})
 	go func() {

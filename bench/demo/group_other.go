@@ -2,6 +2,8 @@
 
 package main
 
+// Where there are no process groups, the gateway stays in the demo's.
+
 import "syscall"
 
 func ownGroup() *syscall.SysProcAttr { return nil }
