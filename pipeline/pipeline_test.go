@@ -141,21 +141,9 @@ func stallOne(t *testing.T, lanes, size int) {
 		w *waiting
 	}
 	var held []waitingMessage
-	for refused := false; !refused; { // until the stalled partition is full
+	mustTakeHealthy := func(lane Lane) {
 		w := newWaiting()
-		m, _ := h.submit(h.p.Lane(), w, stages.Batch, frame, len(events))
-		held = append(held, waitingMessage{m, w})
-		n := h.p.Totals(stages.FromGRPC).Outcomes[stages.Refused]
-		if refused = n > 0; len(held) > 1000 {
-			t.Fatal("the stalled partition is never refused")
-		}
-		m = h.call(stages.Single, frameOf(testEvent{source: "s", key: healthy, data: stamp(0, 0)}), 1)
-		mustOutcome(t, m, 0, stages.Acknowledged, stages.NoReason, stages.AtProduce)
-		h.p.Release(m)
-	}
-	for lane := range lanes { // every lane still takes events of other partitions
-		w := newWaiting()
-		m, _ := h.submit(Lane(lane), w, stages.Single, frameOf(testEvent{source: "s", key: healthy, data: stamp(0, 0)}), 1)
+		m, _ := h.submit(lane, w, stages.Single, frameOf(testEvent{source: "s", key: healthy, data: stamp(0, 0)}), 1)
 		select {
 		case <-w.completed:
 		case <-time.After(10 * time.Second):
@@ -163,6 +151,21 @@ func stallOne(t *testing.T, lanes, size int) {
 		}
 		mustOutcome(t, m, 0, stages.Acknowledged, stages.NoReason, stages.AtProduce)
 		h.p.Release(m)
+	}
+	for refused := false; !refused; { // until the stalled partition is full
+		lane, w := Lane(len(held)%lanes), newWaiting()
+		m, _ := h.submit(lane, w, stages.Batch, frame, len(events))
+		held = append(held, waitingMessage{m, w})
+		// On the same lane, and every later stage has one worker: when this is answered, the batch has passed the
+		// batch stage. On another lane it could overtake any number of batches, which hold the whole budget then.
+		mustTakeHealthy(lane)
+		n := h.p.Totals(stages.FromGRPC).Outcomes[stages.Refused]
+		if refused = n > 0; len(held) > 1000 {
+			t.Fatal("the stalled partition is never refused")
+		}
+	}
+	for lane := range lanes { // every lane still takes events of other partitions
+		mustTakeHealthy(Lane(lane))
 	}
 	h.r.withhold.Store(nil)
 	h.r.heal()
