@@ -123,9 +123,9 @@ LOCK_FREE := $(call packages,ring pipeline)
 
 .PHONY: test
 test: ## Run all tests, the concurrent packages under -race too (2 cores: under 3 minutes)
-	go test -vet=off ./...
-	$(if $(RACE),GOMAXPROCS=4 go test -vet=off -race -count=1 $(RACE))
-	$(if $(LOCK_FREE),GOMAXPROCS=1 go test -vet=off -race -count=1 $(LOCK_FREE))
+	go test -vet=off -timeout 5m ./...
+	$(if $(RACE),GOMAXPROCS=4 go test -vet=off -timeout 5m -race -count=1 $(RACE))
+	$(if $(LOCK_FREE),GOMAXPROCS=1 go test -vet=off -timeout 5m -race -count=1 $(LOCK_FREE))
 	go test -vet=off -tags poison -count=1 ./pipeline # retired buffers are overwritten
 
 .PHONY: test-short
