@@ -14,8 +14,8 @@ import (
 func benchEvent(p *stages.Partition, i int) *stages.Event {
 	ev := newEvent(fmt.Sprintf("0198c0de-0000-7000-8000-%012d", i), p)
 	ev.Data = make([]byte, 300)
-	ev.Subject, ev.DataContentType = []byte("order-4711"), []byte("application/json")
-	ev.PartitionKey, ev.HasTime, ev.Nanos, ev.Seconds = []byte("customer-17"), true, 123_000_000, 1_700_000_000
+	ev.Subject.Value, ev.DataContentType.Value = []byte("order-4711"), []byte("application/json")
+	ev.PartitionKey.Value, ev.HasTime, ev.Nanos, ev.Seconds = []byte("customer-17"), true, 123_000_000, 1_700_000_000
 	ev.Metadata = []stages.Pair{
 		{Name: []byte("traceparent"), Value: []byte("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")},
 		{Name: []byte("tenant"), Value: []byte("acme")},

@@ -201,7 +201,7 @@ func testLargestRecord(t *testing.T, c *kafkatest.Cluster) {
 		reasons := map[string]stages.Reason{}
 		for range 3 {
 			ev := r.answer()
-			reasons[string(ev.ID)] = ev.Ack.Verdict.Reason
+			reasons[string(ev.ID.Value)] = ev.Ack.Verdict.Reason
 		}
 		if reasons["large"] != stages.EventTooLarge || reasons["before"] != stages.NoReason || reasons["after"] != stages.NoReason {
 			t.Errorf("%s: %v", format, reasons)
@@ -232,9 +232,9 @@ func testLimitLowered(t *testing.T, c *kafkatest.Cluster) {
 	for range events {
 		switch ev := r.answer(); {
 		case ev.Ack.Verdict.Reason == stages.BatchRejected:
-			again = append(again, string(ev.ID))
+			again = append(again, string(ev.ID.Value))
 		case ev.Ack.Verdict.Outcome != stages.Acknowledged:
-			t.Errorf("%s: %+v", ev.ID, ev.Ack.Verdict)
+			t.Errorf("%s: %+v", ev.ID.Value, ev.Ack.Verdict)
 		}
 	}
 	if len(again) < 2 {
@@ -318,7 +318,7 @@ func testRealRecreatedUnderLoad(t *testing.T, c *kafkatest.Cluster) {
 		ev := r.answer()
 		answers[ev.Ack.Verdict.Reason]++
 		if ev.Ack.Verdict.Outcome == stages.Acknowledged {
-			acknowledged[string(ev.ID)] = ev.Ack.Offset
+			acknowledged[string(ev.ID.Value)] = ev.Ack.Offset
 			continue
 		}
 		r.eventually("the topic is usable", func() bool {

@@ -152,7 +152,7 @@ func childMain(dir string) {
 		}
 		for range 20 * len(topics.Default.Partitions()) {
 			if ev := <-reports; ev.Ack.Verdict.Outcome == stages.Acknowledged {
-				fmt.Fprintf(out, "acked %s %d %d\n", ev.ID, ev.Ack.Partition, ev.Ack.Offset)
+				fmt.Fprintf(out, "acked %s %d %d\n", ev.ID.Value, ev.Ack.Partition, ev.Ack.Offset)
 			}
 		}
 		if err := out.Flush(); err != nil {

@@ -162,10 +162,11 @@ func eventually(t testing.TB, what string, ok func() bool) {
 func (r *rig) partition(id int) *stages.Partition { return r.topics.Default.Partitions()[id] }
 
 func newEvent(id string, p *stages.Partition) *stages.Event {
-	return &stages.Event{
-		ID: []byte(id), Source: []byte("/test"), Type: []byte("test.done"), Data: []byte("data of " + id),
-		Msg: &stages.Message{Received: time.Now()}, Topic: p.Topic, Partition: p,
+	ev := &stages.Event{
+		Data: []byte("data of " + id), Msg: &stages.Message{Received: time.Now()}, Topic: p.Topic, Partition: p,
 	}
+	ev.ID.Value, ev.Source.Value, ev.Type.Value = []byte(id), []byte("/test"), []byte("test.done")
+	return ev
 }
 
 // produce hands the events over as one batch.
@@ -192,8 +193,8 @@ func (r *rig) answer() *stages.Event {
 func (r *rig) want(id string, outcome stages.Outcome, reason stages.Reason) *stages.Event {
 	r.t.Helper()
 	ev := r.answer()
-	if v := ev.Ack.Verdict; string(ev.ID) != id || v.Outcome != outcome || v.Reason != reason {
-		r.t.Fatalf("event %s: %v %v, want event %s: %v %v\nlog:\n%s", ev.ID, v.Outcome, v.Reason, id, outcome, reason, r.log)
+	if v := ev.Ack.Verdict; string(ev.ID.Value) != id || v.Outcome != outcome || v.Reason != reason {
+		r.t.Fatalf("event %s: %v %v, want event %s: %v %v\nlog:\n%s", ev.ID.Value, v.Outcome, v.Reason, id, outcome, reason, r.log)
 	}
 	return ev
 }

@@ -144,8 +144,8 @@ func TestOversize(t *testing.T) {
 	for range 3 {
 		ev := r.answer()
 		v := ev.Ack.Verdict
-		if string(ev.ID) == "big" && (v.Reason != stages.EventTooLarge || v.Detail == nil) || string(ev.ID) != "big" && v.Outcome != stages.Acknowledged {
-			t.Errorf("%s: %+v", ev.ID, v)
+		if string(ev.ID.Value) == "big" && (v.Reason != stages.EventTooLarge || v.Detail == nil) || string(ev.ID.Value) != "big" && v.Outcome != stages.Acknowledged {
+			t.Errorf("%s: %+v", ev.ID.Value, v)
 		}
 	}
 }

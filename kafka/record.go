@@ -96,26 +96,21 @@ type record struct {
 	// misplaced is set by the partitioner when the client knows fewer partitions than the event was routed by.
 	misplaced bool
 
-	headers []kgo.RecordHeader
-	// scratch holds the header names that belong to no constant ("ce_" + name), the text of ce_time, and in
+	// scratch holds the text of ce_time and the header names that belong to no constant ("ce_" + name), and in
 	// FormatEvent the value. Header names are Go strings over these bytes (unsafe.String): an intern table
 	// would need a bound, a lock, and a policy for clients that invent names. The bytes stay untouched until
 	// the event is retired, which is after franz-go has given the record back.
 	scratch []byte
-	// headerSpace and scratchSpace are what headers and scratch start as: most events need no more, and one
-	// block of memory is fewer cache misses than three. A record is filled on one processor, encoded and
-	// settled on others.
-	headerSpace  [8]kgo.RecordHeader
-	scratchSpace [64]byte
+	// scratchSpace is what scratch starts as: most events need no more, and one block of memory is fewer cache
+	// misses than two. A record is filled on one processor, encoded and settled on others.
+	scratchSpace [timeSpace]byte
+	// headers are used where the event's own attributes cannot be the headers; see headersOf.
+	headers []kgo.RecordHeader
 }
 
-// touch reads a word of each cache line, see stages.Event.Touch.
+// touch reads a word of each cache line that most events use, see stages.Event.Touch.
 func (r *record) touch() int {
-	n := len(r.kafka.Key) + len(r.kafka.Topic) + int(r.kafka.Offset) + int(r.seq) + len(r.headers) + int(r.scratchSpace[0])
-	for i := 0; i < len(r.headerSpace); i += 2 {
-		n += len(r.headerSpace[i].Key)
-	}
-	return n
+	return len(r.kafka.Key) + len(r.kafka.Topic) + int(r.kafka.Offset) + int(r.seq) + int(r.scratchSpace[0])
 }
 
 // recordOf returns the event's record, made on first use.
@@ -124,8 +119,9 @@ func recordOf(ev *stages.Event) *record {
 		return r
 	}
 	r := &record{}
-	r.headers, r.scratch = r.headerSpace[:0], r.scratchSpace[:0]
+	r.scratch = r.scratchSpace[:0]
 	ev.Sink = r
+	nameAttributes(&ev.Attributes)
 	return r
 }
 
@@ -133,8 +129,9 @@ func recordOf(ev *stages.Event) *record {
 func (r *record) fill(background context.Context, format Format, ev *stages.Event, c *timeText) {
 	r.shrink()
 	r.Context, r.ev, r.misplaced = background, ev, false
-	r.headers, r.scratch = r.headers[:0], r.scratch[:0]
-	r.kafka = kgo.Record{
+	r.scratch = r.scratch[:0]
+	k := &r.kafka
+	*k = kgo.Record{
 		Key:       keyOf(ev),
 		Timestamp: ev.Msg.Received,
 		Topic:     ev.Topic.Name,
@@ -143,10 +140,15 @@ func (r *record) fill(background context.Context, format Format, ev *stages.Even
 	}
 	if format == FormatEvent {
 		r.fillEvent(ev)
-	} else {
-		r.fillBinary(ev, c)
+		return
 	}
-	r.kafka.Headers = r.headers
+	if k.Value = ev.Data; k.Value == nil {
+		k.Value = emptyValue
+	}
+	// All scratch at once: growing it later would be correct (names keep the old array alive) but allocate twice.
+	r.reserve(scratchSize(ev))
+	ev.TimeText.Value = r.timeText(c, ev.Time())
+	k.Headers = r.headersOf(ev)
 }
 
 // Release implements stages.Releaser: it lets go of the event's bytes. A record
@@ -177,47 +179,15 @@ func (r *record) shrink() {
 		r.scratch = r.scratchSpace[:0]
 	}
 	if many {
-		r.headers = r.headerSpace[:0]
+		r.headers = nil
 	}
 }
 
 func keyOf(ev *stages.Event) []byte {
-	if len(ev.PartitionKey) == 0 {
+	if len(ev.PartitionKey.Value) == 0 {
 		return nil
 	}
-	return ev.PartitionKey
-}
-
-func (r *record) add(name string, value []byte) {
-	r.headers = append(r.headers, kgo.RecordHeader{Key: name, Value: value})
-}
-
-func (r *record) addPresent(name string, value []byte) {
-	if len(value) > 0 {
-		r.add(name, value)
-	}
-}
-
-func (r *record) fillBinary(ev *stages.Event, c *timeText) {
-	r.kafka.Value = ev.Data
-	if r.kafka.Value == nil {
-		r.kafka.Value = emptyValue
-	}
-	// All scratch at once: growing it later would be correct (names keep the old array alive) but allocate twice.
-	r.reserve(scratchSize(ev))
-	r.add(headerSpecVersion, specVersion)
-	r.add(headerID, ev.ID)
-	r.add(headerSource, ev.Source)
-	r.add(headerType, ev.Type)
-	r.addPresent(headerSubject, ev.Subject)
-	r.add(headerTime, r.timeText(c, ev.Time()))
-	r.addPresent(headerContentType, ev.DataContentType)
-	r.addPresent(headerDataSchema, ev.DataSchema)
-	r.addPresent(headerPartitionKey, ev.PartitionKey)
-	for i := range ev.Metadata {
-		m := &ev.Metadata[i]
-		r.add(r.headerName(m.Name), m.Value)
-	}
+	return ev.PartitionKey.Value
 }
 
 func (r *record) reserve(n int) {
@@ -288,7 +258,7 @@ const (
 // EncodedSize bounds from above the size that the event takes as a Kafka
 // record batch of one, before compression: what max.message.bytes limits.
 func (f Format) EncodedSize(ev *stages.Event) int {
-	size := batchOverhead + recordOverhead + lengthMax + len(ev.PartitionKey) + lengthMax
+	size := batchOverhead + recordOverhead + lengthMax + len(ev.PartitionKey.Value) + lengthMax
 	header := func(name, value int) { size += 2*lengthMax + name + value }
 	if f == FormatEvent {
 		header(len(headerContentType), len(eventContentType))
@@ -296,14 +266,14 @@ func (f Format) EncodedSize(ev *stages.Event) int {
 	}
 	size += len(ev.Data)
 	header(len(headerSpecVersion), len(specVersion))
-	header(len(headerID), max(len(ev.ID), 36)) // an id that the gateway has not assigned yet is a UUID
-	header(len(headerSource), len(ev.Source))
-	header(len(headerType), len(ev.Type))
-	header(len(headerSubject), len(ev.Subject))
+	header(len(headerID), max(len(ev.ID.Value), 36)) // an id that the gateway has not assigned yet is a UUID
+	header(len(headerSource), len(ev.Source.Value))
+	header(len(headerType), len(ev.Type.Value))
+	header(len(headerSubject), len(ev.Subject.Value))
 	header(len(headerTime), timeSpace)
-	header(len(headerContentType), len(ev.DataContentType))
-	header(len(headerDataSchema), len(ev.DataSchema))
-	header(len(headerPartitionKey), len(ev.PartitionKey))
+	header(len(headerContentType), len(ev.DataContentType.Value))
+	header(len(headerDataSchema), len(ev.DataSchema.Value))
+	header(len(headerPartitionKey), len(ev.PartitionKey.Value))
 	for i := range ev.Metadata {
 		header(len(attributePrefix)+len(ev.Metadata[i].Name), len(ev.Metadata[i].Value))
 	}

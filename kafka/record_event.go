@@ -4,6 +4,7 @@ package kafka
 // straight from the event's views.
 
 import (
+	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/event-gateway/event-gateway/stages"
@@ -29,13 +30,13 @@ const (
 func (r *record) fillEvent(ev *stages.Event) {
 	r.reserve(eventSize(ev))
 	b := r.scratch[:0]
-	b = appendField(b, fieldID, ev.ID)
-	b = appendField(b, fieldSource, ev.Source)
-	b = appendField(b, fieldType, ev.Type)
-	b = appendField(b, fieldSubject, ev.Subject)
+	b = appendField(b, fieldID, ev.ID.Value)
+	b = appendField(b, fieldSource, ev.Source.Value)
+	b = appendField(b, fieldType, ev.Type.Value)
+	b = appendField(b, fieldSubject, ev.Subject.Value)
 	b = appendField(b, fieldData, ev.Data)
-	b = appendField(b, fieldContentType, ev.DataContentType)
-	b = appendField(b, fieldDataSchema, ev.DataSchema)
+	b = appendField(b, fieldContentType, ev.DataContentType.Value)
+	b = appendField(b, fieldDataSchema, ev.DataSchema.Value)
 	b = appendTimestamp(b, ev)
 	for i := range ev.Metadata {
 		m := &ev.Metadata[i]
@@ -44,9 +45,10 @@ func (r *record) fillEvent(ev *stages.Event) {
 		b = appendField(b, 1, m.Name)
 		b = appendField(b, 2, m.Value)
 	}
-	b = appendField(b, fieldPartitionKey, ev.PartitionKey)
+	b = appendField(b, fieldPartitionKey, ev.PartitionKey.Value)
 	r.scratch, r.kafka.Value = b, b
-	r.add(headerContentType, eventContentValue)
+	r.headers = append(r.headers[:0], kgo.RecordHeader{Key: headerContentType, Value: eventContentValue})
+	r.kafka.Headers = r.headers
 }
 
 // appendField leaves an empty field out: in proto3 that is the same.
@@ -93,9 +95,9 @@ func fieldSize(n int) int {
 
 // eventSize bounds the length of the serialized event from above.
 func eventSize(ev *stages.Event) int {
-	size := fieldSize(max(len(ev.ID), 36)) + fieldSize(len(ev.Source)) + fieldSize(len(ev.Type)) +
-		fieldSize(len(ev.Subject)) + fieldSize(len(ev.Data)) + fieldSize(len(ev.DataContentType)) +
-		fieldSize(len(ev.DataSchema)) + 2 + timestampMax + fieldSize(len(ev.PartitionKey))
+	size := fieldSize(max(len(ev.ID.Value), 36)) + fieldSize(len(ev.Source.Value)) + fieldSize(len(ev.Type.Value)) +
+		fieldSize(len(ev.Subject.Value)) + fieldSize(len(ev.Data)) + fieldSize(len(ev.DataContentType.Value)) +
+		fieldSize(len(ev.DataSchema.Value)) + 2 + timestampMax + fieldSize(len(ev.PartitionKey.Value))
 	for i := range ev.Metadata {
 		size += 1 + protowire.SizeBytes(entrySize(&ev.Metadata[i]))
 	}

@@ -41,19 +41,19 @@ func genText(least, most int) *rapid.Generator[string] {
 func genEvent(t *rapid.T) *stages.Event {
 	optional := func(name string) []byte { return []byte(genText(0, 40).Draw(t, name)) }
 	ev := &stages.Event{
-		ID:              []byte(genText(1, 40).Draw(t, "id")),
-		Source:          []byte(genText(1, 40).Draw(t, "source")),
-		Type:            []byte(genText(1, 40).Draw(t, "type")),
-		Subject:         optional("subject"),
-		Data:            rapid.SliceOfN(rapid.Byte(), 0, 2000).Draw(t, "data"),
-		DataContentType: optional("content type"),
-		DataSchema:      optional("schema"),
-		PartitionKey:    optional("key"),
-		HasTime:         rapid.Bool().Draw(t, "has time"),
-		Msg:             &stages.Message{Received: time.Unix(rapid.Int64Range(0, 4e9).Draw(t, "received"), 123456789)},
-		Topic:           testTopic,
-		Partition:       testTopic.Partitions()[0],
+		Data:      rapid.SliceOfN(rapid.Byte(), 0, 2000).Draw(t, "data"),
+		HasTime:   rapid.Bool().Draw(t, "has time"),
+		Msg:       &stages.Message{Received: time.Unix(rapid.Int64Range(0, 4e9).Draw(t, "received"), 123456789)},
+		Topic:     testTopic,
+		Partition: testTopic.Partitions()[0],
 	}
+	ev.ID.Value = []byte(genText(1, 40).Draw(t, "id"))
+	ev.Source.Value = []byte(genText(1, 40).Draw(t, "source"))
+	ev.Type.Value = []byte(genText(1, 40).Draw(t, "type"))
+	ev.Subject.Value = optional("subject")
+	ev.DataContentType.Value = optional("content type")
+	ev.DataSchema.Value = optional("schema")
+	ev.PartitionKey.Value = optional("key")
 	if rapid.Bool().Draw(t, "no data") {
 		ev.Data = nil
 	}
@@ -71,9 +71,9 @@ func genEvent(t *rapid.T) *stages.Event {
 // asSubscriberGets is the event as the contract has it, from the same views.
 func asSubscriberGets(ev *stages.Event) *eventv1.Event {
 	want := &eventv1.Event{
-		Id: string(ev.ID), Source: string(ev.Source), Type: string(ev.Type), Subject: string(ev.Subject),
-		Data: ev.Data, DataContentType: string(ev.DataContentType), DataSchema: string(ev.DataSchema),
-		Timestamp: timestamppb.New(ev.Time()), PartitionKey: string(ev.PartitionKey),
+		Id: string(ev.ID.Value), Source: string(ev.Source.Value), Type: string(ev.Type.Value), Subject: string(ev.Subject.Value),
+		Data: ev.Data, DataContentType: string(ev.DataContentType.Value), DataSchema: string(ev.DataSchema.Value),
+		Timestamp: timestamppb.New(ev.Time()), PartitionKey: string(ev.PartitionKey.Value),
 	}
 	for _, m := range ev.Metadata {
 		if want.Metadata == nil {
@@ -98,6 +98,7 @@ func TestRecordRoundTrip(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		ev := genEvent(rt)
 		ev.Sink = recycled.Sink
+		nameAttributes(&ev.Attributes)
 		format := rapid.SampledFrom([]Format{FormatBinary, FormatEvent}).Draw(rt, "format")
 		r := recordOf(ev)
 		r.fill(context.Background(), format, ev, &timeText{})
@@ -106,8 +107,8 @@ func TestRecordRoundTrip(t *testing.T) {
 		if r.kafka.Value == nil {
 			rt.Fatal("null value: it would delete the key in a compacted topic")
 		}
-		if len(ev.PartitionKey) == 0 && r.kafka.Key != nil || !bytes.Equal(r.kafka.Key, ev.PartitionKey) {
-			rt.Fatalf("key %q of partition key %q", r.kafka.Key, ev.PartitionKey)
+		if len(ev.PartitionKey.Value) == 0 && r.kafka.Key != nil || !bytes.Equal(r.kafka.Key, ev.PartitionKey.Value) {
+			rt.Fatalf("key %q of partition key %q", r.kafka.Key, ev.PartitionKey.Value)
 		}
 		if !r.kafka.Timestamp.Equal(ev.Msg.Received) {
 			rt.Fatalf("record time %v, want time of receipt", r.kafka.Timestamp)
@@ -162,7 +163,7 @@ func TestHeaderNames(t *testing.T) {
 
 func TestFillAllocatesNothing(t *testing.T) {
 	ev := newEvent("a", testTopic.Partitions()[0])
-	ev.PartitionKey, ev.HasTime, ev.Nanos = []byte("k"), true, 5
+	ev.PartitionKey.Value, ev.HasTime, ev.Nanos = []byte("k"), true, 5
 	for _, name := range []string{"tenant", "Tenant", "subject", "traceparent"} {
 		ev.Metadata = append(ev.Metadata, stages.Pair{Name: []byte(name), Value: []byte("v")})
 	}

@@ -97,8 +97,8 @@ func TestNothingIsFreedBeforeItIsRetired(t *testing.T) {
 		<-w.completed
 		h.p.Release(m)
 	}
-	if ev := held[0]; !bytes.Equal(ev.Data, payload) || string(ev.PartitionKey) != "k" {
-		t.Errorf("the bytes of an event that is not retired have changed: key %q, data %.20q", ev.PartitionKey, ev.Data)
+	if ev := held[0]; !bytes.Equal(ev.Data, payload) || string(ev.PartitionKey.Value) != "k" {
+		t.Errorf("the bytes of an event that is not retired have changed: key %q, data %.20q", ev.PartitionKey.Value, ev.Data)
 	}
 	h.p.Report(held[0])
 	h.close()

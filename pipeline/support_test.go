@@ -89,7 +89,7 @@ func (r *recorder) Produce(p *stages.Partition, events []*stages.Event) {
 	for _, ev := range events {
 		if len(ev.Data) >= 16 {
 			r.logs[p] = append(r.logs[p], stored{
-				stream: int(binary.BigEndian.Uint64(ev.Data)), seq: int(binary.BigEndian.Uint64(ev.Data[8:])), key: string(ev.PartitionKey),
+				stream: int(binary.BigEndian.Uint64(ev.Data)), seq: int(binary.BigEndian.Uint64(ev.Data[8:])), key: string(ev.PartitionKey.Value),
 			})
 		}
 		ev.Ack = stages.Ack{Verdict: stages.Verdict{Outcome: stages.Acknowledged}, Partition: p.ID, Offset: int64(len(r.logs[p]) - 1)}

@@ -105,7 +105,7 @@ func (w *worker) rescue(burst []*stages.Event, done *int) {
 func coordinates(ev *stages.Event) string {
 	const most = 64
 	return fmt.Sprintf("client %q, event %d of %d, id %q, type %q, %d bytes", ev.Msg.Client.Name, ev.Index, ev.Msg.Events(),
-		ev.ID[:min(len(ev.ID), most)], ev.Type[:min(len(ev.Type), most)], ev.Size)
+		ev.ID.Value[:min(len(ev.ID.Value), most)], ev.Type.Value[:min(len(ev.Type.Value), most)], ev.Size)
 }
 
 // stageWorker runs one of the middle stages.

@@ -89,8 +89,8 @@ func (d *Decoder) Next(ev *Event) {
 			"the event has %d bytes; MAX_EVENT_BYTES allows %d", ev.Size, d.maxEventBytes)})
 	}
 	identify(ev)
-	if len(ev.PartitionKey) > 0 {
-		ev.Shard = KeyHash(ev.PartitionKey)
+	if len(ev.PartitionKey.Value) > 0 {
+		ev.Shard = KeyHash(ev.PartitionKey.Value)
 	} else {
 		ev.Shard = d.run
 	}
@@ -115,17 +115,17 @@ func (ev *Event) scanRequest(frame []byte) bool {
 // identify notes the event's id for the answer; an event that goes on without one gets a UUIDv7.
 func identify(ev *Event) {
 	switch {
-	case len(ev.ID) > 0:
+	case len(ev.ID.Value) > 0:
 		// ID is a view into Frame, so the distance of the two pointers is its position.
-		offset := uintptr(unsafe.Pointer(&ev.ID[0])) - uintptr(unsafe.Pointer(&ev.Msg.Frame[0]))
-		ev.Msg.SetClientID(ev.Index, int(offset), len(ev.ID))
+		offset := uintptr(unsafe.Pointer(&ev.ID.Value[0])) - uintptr(unsafe.Pointer(&ev.Msg.Frame[0]))
+		ev.Msg.SetClientID(ev.Index, int(offset), len(ev.ID.Value))
 	case ev.Live():
 		id, err := uuid.NewV7()
 		if err != nil {
 			ev.Refuse(AtDecode, InternalError, &Detail{Message: "no random bytes for an event id: " + err.Error()})
 			return
 		}
-		ev.ID = AppendUUID(ev.idText[:0], id)
+		ev.ID.Value = AppendUUID(ev.idText[:0], id)
 		ev.Msg.SetAssignedID(ev.Index, id)
 	}
 }

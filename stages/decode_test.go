@@ -33,8 +33,8 @@ func TestDecoderStopsAndResumes(t *testing.T) {
 		}
 		var ev Event
 		d.Next(&ev)
-		if ev.Index != i || string(ev.ID) != fmt.Sprint(i) || ev.Msg != m || ev.At != AtDecode {
-			t.Fatalf("event %d is index %d, id %q, at %v", i, ev.Index, ev.ID, ev.At)
+		if ev.Index != i || string(ev.ID.Value) != fmt.Sprint(i) || ev.Msg != m || ev.At != AtDecode {
+			t.Fatalf("event %d is index %d, id %q, at %v", i, ev.Index, ev.ID.Value, ev.At)
 		}
 		mustLive(t, &ev)
 		if id, assigned := m.EventID(i); string(id) != fmt.Sprint(i) || assigned {
@@ -47,8 +47,8 @@ func TestDecoderStopsAndResumes(t *testing.T) {
 	d.Start(newMessage(Single, request(numbered(t, 1, "")...), 1)) // the next message starts afresh
 	var ev Event
 	d.Next(&ev)
-	if ev.Index != 0 || string(ev.ID) != "0" || d.Active() {
-		t.Fatalf("the next message's event is index %d, id %q", ev.Index, ev.ID)
+	if ev.Index != 0 || string(ev.ID.Value) != "0" || d.Active() {
+		t.Fatalf("the next message's event is index %d, id %q", ev.Index, ev.ID.Value)
 	}
 }
 
@@ -72,7 +72,7 @@ func TestDecoderSkipsAnsweredEvents(t *testing.T) {
 		}
 		var ev Event
 		d.Next(&ev)
-		decoded = append(decoded, string(ev.ID))
+		decoded = append(decoded, string(ev.ID.Value))
 	}
 	if len(decoded) != 1 || decoded[0] != "1" {
 		t.Fatalf("decoded %q, want only event 1", decoded)
@@ -126,8 +126,8 @@ func TestDecoderAssignsIDs(t *testing.T) {
 		t.Fatalf("the answer's id is %q, assigned %v", id, assigned)
 	}
 	id := uuid.UUID(r.ID)
-	if string(ev.ID) != id.String() || id.Version() != 7 || id.Variant() != uuid.RFC4122 {
-		t.Fatalf("the event has the id %q, the answer %v, version %d", ev.ID, id, id.Version())
+	if string(ev.ID.Value) != id.String() || id.Version() != 7 || id.Variant() != uuid.RFC4122 {
+		t.Fatalf("the event has the id %q, the answer %v, version %d", ev.ID.Value, id, id.Version())
 	}
 	for range 100 {
 		id := uuid.New()
@@ -176,8 +176,8 @@ func TestDecoderBoundsEvents(t *testing.T) {
 	m := newMessage(Single, request(encode(t, &eventv1.Event{Data: make([]byte, size)})), 1)
 	d.Start(m)
 	d.Next(&anonymous)
-	if _, assigned := m.EventID(0); assigned || len(anonymous.ID) > 0 {
-		t.Fatalf("a refused event was given the id %q", anonymous.ID)
+	if _, assigned := m.EventID(0); assigned || len(anonymous.ID.Value) > 0 {
+		t.Fatalf("a refused event was given the id %q", anonymous.ID.Value)
 	}
 }
 

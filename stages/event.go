@@ -15,8 +15,9 @@ type Pair struct{ Name, Value []byte }
 // All byte slices are views into Msg.Frame (or into buffers that the event
 // itself owns) and are valid until the event is retired.
 type Event struct {
-	// What every stage looks at comes first, in two cache lines: the stages in the middle then touch little
-	// else, and with several processors each line that they touch moves from one to the other.
+	// What every stage looks at comes first, in one cache line: the stages in the middle then touch little
+	// else, and with several processors each line that they touch moves from one to the other. The sizes in
+	// this struct are those of 64-bit machines; TestEventLayout holds them.
 
 	// Msg and Index say whose answer this is.
 	Msg   *Message
@@ -38,6 +39,9 @@ type Event struct {
 	// Topic and Partition are settled by transform.
 	Topic     *Topic
 	Partition *Partition
+
+	// The second line: the way through the end of the graph.
+
 	// Size is the length of the encoded event.v1.Event as received, in bytes.
 	Size int
 	// Cost is what the event counts for in its partition's bytes in flight; 0 until batch took it in.
@@ -46,22 +50,24 @@ type Event struct {
 	Home int
 	// Sink belongs to the Producer: it keeps its record here and reuses it when the event is recycled.
 	Sink any
+	// Data is the payload.
+	Data []byte
+
+	// The third line: the answer.
+
 	// Ack is set by the Producer before it reports the event.
 	Ack Ack
+	// Metadata are the other attributes and headers.
+	Metadata []Pair
 
-	// The fields of event.v1.Event. nil and empty mean absent.
-	ID, Source, Type, PartitionKey []byte
-	Data                           []byte
-	Subject                        []byte
-	DataContentType, DataSchema    []byte
-	Metadata                       []Pair
-	Seconds                        int64
-	Nanos                          int32
-	// Cursor belongs to events that are read back; validate refuses it.
-	Cursor []byte
+	Attributes
 
+	Seconds int64
+	Nanos   int32
 	// idText holds an id that the gateway made; ID is then a view into it.
 	idText [36]byte
+	// Cursor belongs to events that are read back; validate refuses it.
+	Cursor []byte
 }
 
 // Ack is what a Producer reports about one event.
@@ -98,13 +104,14 @@ func (e *Event) Time() time.Time {
 // 64 entries at 48 bytes would be 3 KiB for each of tens of thousands of events.
 const maxKeptMetadata = 16
 
-// Touch reads a word of each of the event's cache lines. Events come back from
-// other processors, so their lines are not in this one's cache; a tight loop of
-// Touch over the next few events fetches them side by side, where the work
-// itself would wait for one after the other. The sum only keeps the loads alive.
+// Touch reads a word of each of the event's cache lines that most events use.
+// Events come back from other processors, so their lines are not in this one's
+// cache; a tight loop of Touch over the next few events fetches them side by
+// side, where the work itself would wait for one after the other. The sum only
+// keeps the loads alive.
 func (e *Event) Touch() int {
-	return e.Index + int(e.Cost) + int(e.Ack.Offset) + len(e.ID) + len(e.PartitionKey) + len(e.Subject) +
-		len(e.Metadata) + len(e.Cursor)
+	return e.Index + int(e.Cost) + int(e.Ack.Offset) + len(e.ID.Value) + len(e.Source.Value) + len(e.TimeText.Value) +
+		len(e.PartitionKey.Value) + len(e.Subject.Value)
 }
 
 // Releaser is what a Producer may keep in Event.Sink: Release lets go of the
@@ -124,14 +131,22 @@ func (e *Event) Forget() {
 	}
 }
 
-// Reset makes a recycled event empty. It keeps Home, Sink and a small metadata slice.
+// Reset makes a recycled event empty. It keeps Home, Sink, the attributes' names
+// and a small metadata slice.
 func (e *Event) Reset() {
-	metadata := e.Metadata
-	if cap(metadata) > maxKeptMetadata {
-		metadata = nil
+	if e.Metadata != nil {
+		if cap(e.Metadata) > maxKeptMetadata {
+			e.Metadata = nil
+		}
+		clear(e.Metadata) // stale views must not keep a dead message's memory; behind its length there never are any
+		e.Metadata = e.Metadata[:0]
 	}
-	clear(metadata) // stale views must not keep a dead message's memory; behind its length there never are any
-	*e = Event{Home: e.Home, Sink: e.Sink, Metadata: metadata[:0]}
+	e.Msg, e.Index, e.Verdict, e.Shard = nil, 0, Verdict{}, 0
+	e.At, e.Answered, e.Handed, e.HasTime = 0, false, false, false
+	e.Topic, e.Partition, e.Size, e.Cost = nil, nil, 0, 0
+	e.Data, e.Ack = nil, Ack{}
+	e.Attributes.reset()
+	e.Seconds, e.Nanos, e.Cursor = 0, 0, nil
 }
 
 // Stage is one step of single-goroutine code. Each worker has its own instance.

@@ -225,5 +225,5 @@ func (m *Message) scanClientID() []byte {
 	}
 	var e Event
 	e.scanRequest(m.Frame)
-	return e.ID
+	return e.ID.Value
 }

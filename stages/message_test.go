@@ -237,7 +237,7 @@ func TestEventReset(t *testing.T) {
 		t.Fatal("the small metadata slice was not kept")
 	}
 	ev.Metadata = nil
-	if ev.Home != 3 || ev.Sink != "record" || !ev.Live() || ev.ID != nil || ev.Msg != nil || ev.HasTime || ev.Size != 0 {
+	if ev.Home != 3 || ev.Sink != "record" || !ev.Live() || ev.ID.Value != nil || ev.Msg != nil || ev.HasTime || ev.Size != 0 {
 		t.Fatalf("the recycled event is %+v", ev)
 	}
 	ev.Metadata = make([]Pair, 0, maxKeptMetadata+1)

@@ -162,19 +162,19 @@ func (e *Event) scanEvent(b []byte) bool {
 func (e *Event) setField(number protowire.Number, v []byte) bool {
 	switch number {
 	case fieldID:
-		return putText(&e.ID, v)
+		return putText(&e.ID.Value, v)
 	case fieldSource:
-		return putText(&e.Source, v)
+		return putText(&e.Source.Value, v)
 	case fieldType:
-		return putText(&e.Type, v)
+		return putText(&e.Type.Value, v)
 	case fieldSubject:
-		return putText(&e.Subject, v)
+		return putText(&e.Subject.Value, v)
 	case fieldData:
 		e.Data = v
 	case fieldDataContentType:
-		return putText(&e.DataContentType, v)
+		return putText(&e.DataContentType.Value, v)
 	case fieldDataSchema:
-		return putText(&e.DataSchema, v)
+		return putText(&e.DataSchema.Value, v)
 	case fieldTimestamp:
 		return e.scanTimestamp(v)
 	case fieldMetadata:
@@ -182,7 +182,7 @@ func (e *Event) setField(number protowire.Number, v []byte) bool {
 	case fieldCursor:
 		return putText(&e.Cursor, v)
 	case fieldPartitionKey:
-		return putText(&e.PartitionKey, v)
+		return putText(&e.PartitionKey.Value, v)
 	}
 	return true
 }

@@ -47,7 +47,7 @@ func sameEvent(t reporter, ev *Event, sentID bool, want *eventv1.Event, wantErr 
 	if malformed {
 		return
 	}
-	id := ev.ID
+	id := ev.ID.Value
 	if !sentID {
 		id = nil
 	}
@@ -56,14 +56,14 @@ func sameEvent(t reporter, ev *Event, sentID bool, want *eventv1.Event, wantErr 
 		got, want []byte
 	}{
 		{"id", id, []byte(want.GetId())},
-		{"source", ev.Source, []byte(want.GetSource())},
-		{"type", ev.Type, []byte(want.GetType())},
-		{"subject", ev.Subject, []byte(want.GetSubject())},
+		{"source", ev.Source.Value, []byte(want.GetSource())},
+		{"type", ev.Type.Value, []byte(want.GetType())},
+		{"subject", ev.Subject.Value, []byte(want.GetSubject())},
 		{"data", ev.Data, want.GetData()},
-		{"data_content_type", ev.DataContentType, []byte(want.GetDataContentType())},
-		{"data_schema", ev.DataSchema, []byte(want.GetDataSchema())},
+		{"data_content_type", ev.DataContentType.Value, []byte(want.GetDataContentType())},
+		{"data_schema", ev.DataSchema.Value, []byte(want.GetDataSchema())},
 		{"cursor", ev.Cursor, []byte(want.GetCursor())},
-		{"partition_key", ev.PartitionKey, []byte(want.GetPartitionKey())},
+		{"partition_key", ev.PartitionKey.Value, []byte(want.GetPartitionKey())},
 	} {
 		if !bytes.Equal(f.got, f.want) {
 			t.Fatalf("%s is %q, want %q", f.name, f.got, f.want)
@@ -105,7 +105,7 @@ func checkSingle(t reporter, frame []byte) {
 // checkViews makes sure that nothing was read from outside of the frame or copied.
 func checkViews(t reporter, ev *Event) {
 	t.Helper()
-	views := [][]byte{ev.Source, ev.Type, ev.Subject, ev.Data, ev.DataContentType, ev.DataSchema, ev.Cursor, ev.PartitionKey}
+	views := [][]byte{ev.Source.Value, ev.Type.Value, ev.Subject.Value, ev.Data, ev.DataContentType.Value, ev.DataSchema.Value, ev.Cursor, ev.PartitionKey.Value}
 	for _, p := range ev.Metadata {
 		views = append(views, p.Name, p.Value)
 	}

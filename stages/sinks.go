@@ -122,9 +122,9 @@ type eventLine struct {
 }
 
 func lineOf(ev *Event) eventLine {
-	line := eventLine{ID: string(ev.ID), Source: string(ev.Source), Type: string(ev.Type),
-		Subject: string(ev.Subject), DataContentType: string(ev.DataContentType),
-		DataSchema: string(ev.DataSchema), PartitionKey: string(ev.PartitionKey),
+	line := eventLine{ID: string(ev.ID.Value), Source: string(ev.Source.Value), Type: string(ev.Type.Value),
+		Subject: string(ev.Subject.Value), DataContentType: string(ev.DataContentType.Value),
+		DataSchema: string(ev.DataSchema.Value), PartitionKey: string(ev.PartitionKey.Value),
 		Timestamp: ev.Time().Format(time.RFC3339Nano)}
 	if utf8.Valid(ev.Data) {
 		line.DataText = string(ev.Data)

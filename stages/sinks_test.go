@@ -13,7 +13,8 @@ func sinkEvents(n int) []*Event {
 	m := &Message{Received: time.Unix(1, 0)}
 	events := make([]*Event, n)
 	for i := range events {
-		events[i] = &Event{ID: []byte{'a' + byte(i)}, Source: []byte("/s"), Type: []byte("t"), Msg: m, Data: []byte("h\u00e4\n")}
+		events[i] = &Event{Msg: m, Data: []byte("h\u00e4\n")}
+		events[i].ID.Value, events[i].Source.Value, events[i].Type.Value = []byte{'a' + byte(i)}, []byte("/s"), []byte("t")
 	}
 	return events
 }

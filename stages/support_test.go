@@ -86,7 +86,8 @@ func liveEvents(n int) []*Event {
 	m := newMessage(Batch, nil, n)
 	events := make([]*Event, n)
 	for i := range events {
-		events[i] = &Event{Msg: m, Index: i, Source: []byte("s"), Type: []byte("t"), Size: 100}
+		events[i] = &Event{Msg: m, Index: i, Size: 100}
+		events[i].Source.Value, events[i].Type.Value = []byte("s"), []byte("t")
 	}
 	return events
 }

@@ -71,15 +71,15 @@ func (v *Validate) check(ev *Event) {
 // knows. False says nothing; the table of violation costs as much as the whole
 // rest of the stage, so most events should not meet it.
 func plain(ev *Event) bool {
-	return len(ev.Source) != 0 && len(ev.Type) != 0 && len(ev.Cursor) == 0 && !ev.HasTime && len(ev.Metadata) == 0 &&
-		max(len(ev.ID), len(ev.Source), len(ev.Type), len(ev.Subject), len(ev.DataContentType), len(ev.DataSchema),
-			len(ev.PartitionKey)) <= MaxAttributeBytes
+	return len(ev.Source.Value) != 0 && len(ev.Type.Value) != 0 && len(ev.Cursor) == 0 && !ev.HasTime && len(ev.Metadata) == 0 &&
+		max(len(ev.ID.Value), len(ev.Source.Value), len(ev.Type.Value), len(ev.Subject.Value), len(ev.DataContentType.Value), len(ev.DataSchema.Value),
+			len(ev.PartitionKey.Value)) <= MaxAttributeBytes
 }
 
 // validText: a string field with invalid UTF-8 makes a protobuf message malformed.
 func validText(ev *Event) bool {
-	ok := utf8.Valid(ev.ID) && utf8.Valid(ev.Source) && utf8.Valid(ev.Type) && valid(ev.Subject) &&
-		valid(ev.DataContentType) && valid(ev.DataSchema) && valid(ev.PartitionKey) && valid(ev.Cursor)
+	ok := utf8.Valid(ev.ID.Value) && utf8.Valid(ev.Source.Value) && utf8.Valid(ev.Type.Value) && valid(ev.Subject.Value) &&
+		valid(ev.DataContentType.Value) && valid(ev.DataSchema.Value) && valid(ev.PartitionKey.Value) && valid(ev.Cursor)
 	for i := range ev.Metadata {
 		ok = ok && utf8.Valid(ev.Metadata[i].Name) && utf8.Valid(ev.Metadata[i].Value)
 	}
@@ -99,13 +99,13 @@ type text struct {
 // texts are the string fields that may be sent, without metadata.
 func texts(ev *Event) [7]text {
 	return [...]text{
-		{"id", ev.ID, MaxAttributeBytes},
-		{"source", ev.Source, MaxAttributeBytes},
-		{"type", ev.Type, MaxAttributeBytes},
-		{"subject", ev.Subject, MaxAttributeBytes},
-		{"data_content_type", ev.DataContentType, MaxAttributeBytes},
-		{"data_schema", ev.DataSchema, MaxAttributeBytes},
-		{"partition_key", ev.PartitionKey, MaxPartitionKeyBytes},
+		{"id", ev.ID.Value, MaxAttributeBytes},
+		{"source", ev.Source.Value, MaxAttributeBytes},
+		{"type", ev.Type.Value, MaxAttributeBytes},
+		{"subject", ev.Subject.Value, MaxAttributeBytes},
+		{"data_content_type", ev.DataContentType.Value, MaxAttributeBytes},
+		{"data_schema", ev.DataSchema.Value, MaxAttributeBytes},
+		{"partition_key", ev.PartitionKey.Value, MaxPartitionKeyBytes},
 	}
 }
 
@@ -125,9 +125,9 @@ func badText(ev *Event) string {
 // violation is the first rule that the event breaks, or nil.
 func violation(ev *Event) *Detail {
 	switch {
-	case len(ev.Source) == 0:
+	case len(ev.Source.Value) == 0:
 		return &Detail{"source", "is required: say which service or device the event comes from"}
-	case len(ev.Type) == 0:
+	case len(ev.Type.Value) == 0:
 		return &Detail{"type", "is required: say what happened, for example order.created"}
 	case len(ev.Cursor) > 0:
 		return &Detail{"cursor", "is set by the gateway on events that are read back; leave it empty"}

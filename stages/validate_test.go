@@ -11,7 +11,7 @@ import (
 // validEvent breaks no rule.
 func validEvent() *Event {
 	ev := liveEvents(1)[0]
-	ev.ID = []byte("id")
+	ev.ID.Value = []byte("id")
 	return ev
 }
 
@@ -32,9 +32,9 @@ func TestValidateRules(t *testing.T) {
 		text  string
 	}{
 		{"nothing bent", func(*Event) {}, "", ""},
-		{"no source", func(ev *Event) { ev.Source = nil }, "source", "is required: say which service or device the event comes from"},
-		{"empty source", func(ev *Event) { ev.Source = []byte{} }, "source", "is required: say which service or device the event comes from"},
-		{"no type", func(ev *Event) { ev.Type = nil }, "type", "is required: say what happened, for example order.created"},
+		{"no source", func(ev *Event) { ev.Source.Value = nil }, "source", "is required: say which service or device the event comes from"},
+		{"empty source", func(ev *Event) { ev.Source.Value = []byte{} }, "source", "is required: say which service or device the event comes from"},
+		{"no type", func(ev *Event) { ev.Type.Value = nil }, "type", "is required: say what happened, for example order.created"},
 		{"cursor", func(ev *Event) { ev.Cursor = []byte("c") }, "cursor", "is set by the gateway on events that are read back; leave it empty"},
 		{"empty cursor", func(ev *Event) { ev.Cursor = []byte{} }, "", ""},
 		{"empty metadata name", func(ev *Event) { ev.Metadata = []Pair{{nil, []byte("v")}} }, "metadata", "has a name of 0 bytes; 1 to 128 are allowed"},
@@ -80,13 +80,13 @@ func TestValidateRules(t *testing.T) {
 		set   func(*Event, []byte)
 		limit int
 	}{
-		{"id", func(ev *Event, v []byte) { ev.ID = v }, 1024},
-		{"source", func(ev *Event, v []byte) { ev.Source = v }, 1024},
-		{"type", func(ev *Event, v []byte) { ev.Type = v }, 1024},
-		{"subject", func(ev *Event, v []byte) { ev.Subject = v }, 1024},
-		{"data_content_type", func(ev *Event, v []byte) { ev.DataContentType = v }, 1024},
-		{"data_schema", func(ev *Event, v []byte) { ev.DataSchema = v }, 1024},
-		{"partition_key", func(ev *Event, v []byte) { ev.PartitionKey = v }, 4096},
+		{"id", func(ev *Event, v []byte) { ev.ID.Value = v }, 1024},
+		{"source", func(ev *Event, v []byte) { ev.Source.Value = v }, 1024},
+		{"type", func(ev *Event, v []byte) { ev.Type.Value = v }, 1024},
+		{"subject", func(ev *Event, v []byte) { ev.Subject.Value = v }, 1024},
+		{"data_content_type", func(ev *Event, v []byte) { ev.DataContentType.Value = v }, 1024},
+		{"data_schema", func(ev *Event, v []byte) { ev.DataSchema.Value = v }, 1024},
+		{"partition_key", func(ev *Event, v []byte) { ev.PartitionKey.Value = v }, 4096},
 	} {
 		for _, n := range []int{c.limit, c.limit + 1} {
 			text := ""
@@ -122,13 +122,13 @@ func TestValidateRules(t *testing.T) {
 func TestValidateRefusesInvalidUTF8(t *testing.T) {
 	bad := []byte(notUTF8)
 	for field, bend := range map[string]func(*Event){
-		"id":                func(ev *Event) { ev.ID = bad },
-		"source":            func(ev *Event) { ev.Source = bad },
-		"type":              func(ev *Event) { ev.Type = bad },
-		"subject":           func(ev *Event) { ev.Subject = bad },
-		"data_content_type": func(ev *Event) { ev.DataContentType = bad },
-		"data_schema":       func(ev *Event) { ev.DataSchema = bad },
-		"partition_key":     func(ev *Event) { ev.PartitionKey = bad },
+		"id":                func(ev *Event) { ev.ID.Value = bad },
+		"source":            func(ev *Event) { ev.Source.Value = bad },
+		"type":              func(ev *Event) { ev.Type.Value = bad },
+		"subject":           func(ev *Event) { ev.Subject.Value = bad },
+		"data_content_type": func(ev *Event) { ev.DataContentType.Value = bad },
+		"data_schema":       func(ev *Event) { ev.DataSchema.Value = bad },
+		"partition_key":     func(ev *Event) { ev.PartitionKey.Value = bad },
 		"cursor":            func(ev *Event) { ev.Cursor = bad },
 		"metadata":          func(ev *Event) { ev.Metadata = []Pair{{[]byte("n"), []byte("v")}, {bad, nil}} },
 	} {
@@ -167,7 +167,7 @@ func TestValidateBoundsRecords(t *testing.T) {
 
 func TestValidatePassesOverEndedEvents(t *testing.T) {
 	ev := validEvent()
-	ev.Source = nil
+	ev.Source.Value = nil
 	ev.Refuse(AtDecode, MalformedEvent, nil)
 	good := validEvent()
 	NewValidate(NewTopics("events"), nil).Process([]*Event{ev, good})
