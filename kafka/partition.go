@@ -76,12 +76,12 @@ type partition struct {
 // settle notes that the record seq has its promise and reports whether it was
 // certainly alone. rejected: the promise was a definite failure.
 func (p *partition) settle(seq uint64, rejected bool) (alone bool) {
-	handed := p.handed.Load()
-	out := handed - p.settled
 	p.settled++
 	if !rejected {
-		return false
+		return false // nearly always, without the word that Produce writes
 	}
+	handed := p.handed.Load()
+	out := handed - (p.settled - 1)
 	alone = out == 1 && seq > p.failedThrough
 	p.failedThrough = max(p.failedThrough, handed)
 	return alone

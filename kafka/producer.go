@@ -193,7 +193,9 @@ func (p *Producer) settle(kr *kgo.Record, err error) {
 		p.failures.note(failure{class: classOf(err), topic: kr.Topic, partition: ev.Partition.ID,
 			outcome: v.Outcome, reason: v.Reason, err: err})
 	}
-	r.shrink()
+	if r.oversized {
+		r.shrink()
+	}
 	p.inflight.Add(-1)
 	p.parts.Report(ev)
 }

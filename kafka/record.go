@@ -95,6 +95,9 @@ type record struct {
 	lost      uint64
 	// misplaced is set by the partitioner when the client knows fewer partitions than the event was routed by.
 	misplaced bool
+	// oversized: the record holds more memory than shrink lets it keep. It lies with the fields that settle
+	// needs anyway.
+	oversized bool
 
 	// scratch holds the text of ce_time and the header names that belong to no constant ("ce_" + name), and in
 	// FormatEvent the value. Header names are Go strings over these bytes (unsafe.String): an intern table
@@ -130,8 +133,7 @@ func (r *record) fill(background context.Context, format Format, ev *stages.Even
 	r.shrink()
 	r.Context, r.ev, r.misplaced = background, ev, false
 	r.scratch = r.scratch[:0]
-	k := &r.kafka
-	*k = kgo.Record{
+	r.kafka = kgo.Record{
 		Key:       keyOf(ev),
 		Timestamp: ev.Msg.Received,
 		Topic:     ev.Topic.Name,
@@ -140,8 +142,14 @@ func (r *record) fill(background context.Context, format Format, ev *stages.Even
 	}
 	if format == FormatEvent {
 		r.fillEvent(ev)
-		return
+	} else {
+		r.fillBinary(ev, c)
 	}
+	r.oversized = cap(r.scratch) > keptScratch || cap(r.headers) > keptHeaders
+}
+
+func (r *record) fillBinary(ev *stages.Event, c *timeText) {
+	k := &r.kafka
 	if k.Value = ev.Data; k.Value == nil {
 		k.Value = emptyValue
 	}
@@ -172,7 +180,7 @@ func (r *record) forget() {
 func (r *record) shrink() {
 	large, many := cap(r.scratch) > keptScratch, cap(r.headers) > keptHeaders
 	if !large && !many {
-		return // nearly always, so that a settled record costs two comparisons
+		return
 	}
 	r.forget() // names and values are views into scratch
 	if large {

@@ -103,6 +103,9 @@ func TestRecordRoundTrip(t *testing.T) {
 		r := recordOf(ev)
 		r.fill(context.Background(), format, ev, &timeText{})
 		recycled.Sink = ev.Sink
+		if size, bound := format.EncodedSize(ev), stages.RecordBound(proto.Size(asSubscriberGets(ev))); size > bound {
+			rt.Fatalf("a record of up to %d bytes, above the bound of %d", size, bound)
+		}
 
 		if r.kafka.Value == nil {
 			rt.Fatal("null value: it would delete the key in a compacted topic")

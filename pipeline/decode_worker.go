@@ -171,7 +171,7 @@ func (w *decodeWorker) take() *stages.Event {
 func (w *decodeWorker) grow() {
 	slab := make([]stages.Event, slabSize)
 	for i := range slab {
-		slab[i].Home = w.index
+		slab[i].Home = int32(w.index)
 		w.stack = append(w.stack, &slab[i])
 	}
 	w.made += slabSize

@@ -88,6 +88,7 @@ func (d *Decoder) Next(ev *Event) {
 		ev.Refuse(AtDecode, EventTooLarge, &Detail{Message: fmt.Sprintf(
 			"the event has %d bytes; MAX_EVENT_BYTES allows %d", ev.Size, d.maxEventBytes)})
 	}
+	ev.plain = ok && isPlain(ev)
 	identify(ev)
 	if len(ev.PartitionKey.Value) > 0 {
 		ev.Shard = KeyHash(ev.PartitionKey.Value)

@@ -34,8 +34,6 @@ type Event struct {
 	Answered bool
 	// Handed: the event was handed to the Producer, so only its report retires it.
 	Handed bool
-	// HasTime tells whether the client sent a timestamp; Seconds and Nanos are it, as sent.
-	HasTime bool
 	// Topic and Partition are settled by transform.
 	Topic     *Topic
 	Partition *Partition
@@ -47,7 +45,11 @@ type Event struct {
 	// Cost is what the event counts for in its partition's bytes in flight; 0 until batch took it in.
 	Cost int64
 	// Home is the decode worker whose free ring the event goes back to.
-	Home int
+	Home int32
+	// HasTime tells whether the client sent a timestamp; Seconds and Nanos are it, as sent.
+	HasTime bool
+	// nonASCII: a text attribute has a byte above 0x7f. plain: see isPlain. Both are decode's.
+	nonASCII, plain bool
 	// Sink belongs to the Producer: it keeps its record here and reuses it when the event is recycled.
 	Sink any
 	// Data is the payload.
@@ -142,7 +144,8 @@ func (e *Event) Reset() {
 		e.Metadata = e.Metadata[:0]
 	}
 	e.Msg, e.Index, e.Verdict, e.Shard = nil, 0, Verdict{}, 0
-	e.At, e.Answered, e.Handed, e.HasTime = 0, false, false, false
+	e.At, e.Answered, e.Handed = 0, false, false
+	e.HasTime, e.nonASCII, e.plain = false, false, false
 	e.Topic, e.Partition, e.Size, e.Cost = nil, nil, 0, 0
 	e.Data, e.Ack = nil, Ack{}
 	e.Attributes.reset()

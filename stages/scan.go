@@ -8,6 +8,7 @@ package stages
 
 import (
 	"bytes"
+	"encoding/binary"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -126,6 +127,24 @@ func nextEvent(frame []byte, i int) (event []byte, end int, ok bool) {
 	return nil, 0, true
 }
 
+// putAttribute sets a text attribute, and notes on the way whether there is
+// anything in it that validate has to look at: here its bytes are in the cache.
+func (e *Event) putAttribute(a *Attribute, v []byte) bool {
+	e.nonASCII = e.nonASCII || !isASCII(v)
+	return putText(&a.Value, v)
+}
+
+func isASCII(b []byte) bool {
+	high := uint64(0)
+	for ; len(b) >= 8; b = b[8:] {
+		high |= binary.LittleEndian.Uint64(b)
+	}
+	for _, c := range b {
+		high |= uint64(c)
+	}
+	return high&0x8080808080808080 == 0
+}
+
 // putText sets a string field. The last value wins, and whether that one is
 // valid UTF-8 is validate's to check, once; but a value that it replaces is
 // never seen again, so it is checked here: any invalid one makes the message
@@ -162,19 +181,19 @@ func (e *Event) scanEvent(b []byte) bool {
 func (e *Event) setField(number protowire.Number, v []byte) bool {
 	switch number {
 	case fieldID:
-		return putText(&e.ID.Value, v)
+		return e.putAttribute(&e.ID, v)
 	case fieldSource:
-		return putText(&e.Source.Value, v)
+		return e.putAttribute(&e.Source, v)
 	case fieldType:
-		return putText(&e.Type.Value, v)
+		return e.putAttribute(&e.Type, v)
 	case fieldSubject:
-		return putText(&e.Subject.Value, v)
+		return e.putAttribute(&e.Subject, v)
 	case fieldData:
 		e.Data = v
 	case fieldDataContentType:
-		return putText(&e.DataContentType.Value, v)
+		return e.putAttribute(&e.DataContentType, v)
 	case fieldDataSchema:
-		return putText(&e.DataSchema.Value, v)
+		return e.putAttribute(&e.DataSchema, v)
 	case fieldTimestamp:
 		return e.scanTimestamp(v)
 	case fieldMetadata:
@@ -182,7 +201,7 @@ func (e *Event) setField(number protowire.Number, v []byte) bool {
 	case fieldCursor:
 		return putText(&e.Cursor, v)
 	case fieldPartitionKey:
-		return putText(&e.PartitionKey.Value, v)
+		return e.putAttribute(&e.PartitionKey, v)
 	}
 	return true
 }

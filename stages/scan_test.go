@@ -100,6 +100,15 @@ func checkSingle(t reporter, frame []byte) {
 	}
 	sameEvent(t, ev, !m.Results[0].Assigned, req.GetEvent(), err)
 	checkViews(t, ev)
+	checkPlain(t, ev)
+}
+
+// checkPlain: what decode calls plain breaks none of the rules that validate then does not look at.
+func checkPlain(t reporter, ev *Event) {
+	t.Helper()
+	if ev.plain && (!ev.Live() || !validText(ev) || violation(ev) != nil) {
+		t.Fatalf("plain, but %v, %v", ev.Verdict, violation(ev))
+	}
 }
 
 // checkViews makes sure that nothing was read from outside of the frame or copied.
@@ -160,6 +169,7 @@ func checkBatch(t reporter, frame []byte) {
 			t.Fatalf("event %d has index %d and %d bytes, want %d", i, ev.Index, ev.Size, len(b))
 		}
 		sameEvent(t, ev, !m.Results[i].Assigned, &want, err)
+		checkPlain(t, ev)
 		checkViews(t, ev)
 	}
 	if d.Active() {

@@ -21,7 +21,8 @@ const (
 	maxSeconds = 253402300799
 )
 
-// RecordSizer bounds the encoded size of the Kafka record that an event becomes, in bytes.
+// RecordSizer bounds the encoded size of the Kafka record that an event becomes, in bytes. It is never above
+// RecordBound of the event's size.
 type RecordSizer func(ev *Event) int
 
 // Validate is the stage.
@@ -46,18 +47,18 @@ func (v *Validate) Process(burst []*Event) {
 }
 
 func (v *Validate) check(ev *Event) {
-	if !validText(ev) {
-		ev.Refuse(AtValidate, MalformedEvent, &Detail{badText(ev), "is not valid UTF-8"})
-		return
-	}
-	if !plain(ev) {
+	if !ev.plain {
+		if !validText(ev) {
+			ev.Refuse(AtValidate, MalformedEvent, &Detail{badText(ev), "is not valid UTF-8"})
+			return
+		}
 		if d := violation(ev); d != nil {
 			ev.Refuse(AtValidate, InvalidEvent, d)
 			return
 		}
 	}
 	limit := v.topics.Default.MaxMessageBytes()
-	if v.recordSize == nil || limit == 0 {
+	if v.recordSize == nil || limit == 0 || RecordBound(ev.Size) <= limit {
 		return
 	}
 	if size := v.recordSize(ev); size > limit {
@@ -67,14 +68,22 @@ func (v *Validate) check(ev *Event) {
 	}
 }
 
-// plain is the quick yes for the common event: it breaks no rule that violation
-// knows. False says nothing; the table of violation costs as much as the whole
-// rest of the stage, so most events should not meet it.
-func plain(ev *Event) bool {
-	return len(ev.Source.Value) != 0 && len(ev.Type.Value) != 0 && len(ev.Cursor) == 0 && !ev.HasTime && len(ev.Metadata) == 0 &&
-		max(len(ev.ID.Value), len(ev.Source.Value), len(ev.Type.Value), len(ev.Subject.Value), len(ev.DataContentType.Value), len(ev.DataSchema.Value),
-			len(ev.PartitionKey.Value)) <= MaxAttributeBytes
+// isPlain is the quick yes for the common event, given by decode, where the
+// event's bytes are in the cache: it has no invalid text and breaks no rule that
+// violation knows. False says nothing. Most events then pass validate without
+// their attributes moving to its processor and back.
+func isPlain(ev *Event) bool {
+	return len(ev.Source.Value) != 0 && len(ev.Type.Value) != 0 && !ev.nonASCII &&
+		len(ev.Cursor) == 0 && !ev.HasTime && len(ev.Metadata) == 0 &&
+		ev.Size-len(ev.Data) <= MaxAttributeBytes // so none alone is longer
 }
+
+// RecordBound bounds the Kafka record of an event of size bytes without looking
+// at it. The partition key is the only part of an event that a record has twice;
+// beside its event's bytes it has the batch's and the record's headers, the names
+// of the attributes, an id, a time, and for 64 metadata entries a prefix and two
+// lengths each.
+func RecordBound(size int) int { return 2*size + 2048 }
 
 // validText: a string field with invalid UTF-8 makes a protobuf message malformed.
 func validText(ev *Event) bool {

@@ -3,9 +3,16 @@ package stages
 // Every rule with its bound, one beyond it, and the sentence that says so.
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
 )
 
 // validEvent breaks no rule.
@@ -189,5 +196,51 @@ func BenchmarkValidate(b *testing.B) {
 	}
 	if !ev.Live() {
 		b.Fatal("the sample is not valid")
+	}
+}
+
+// What decode calls plain is not looked at again: an otherwise plain event with one fault must not pass for plain.
+func TestOneFaultIsNotPlain(t *testing.T) {
+	good := func() *eventv1.Event {
+		return &eventv1.Event{Id: "i", Source: "/s", Type: "t", Subject: "about", PartitionKey: "k", DataContentType: "text/plain",
+			DataSchema: "urn:x", Data: []byte("\xff")}
+	}
+	check := func(ev *eventv1.Event) *Event {
+		b, err := proto.Marshal(ev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b = bytes.ReplaceAll(b, []byte("BAD"), []byte("\xff\xff\xff")) // proto.Marshal would refuse it
+		d, got := NewDecoder(unbounded, 0), &Event{}
+		d.Start(newMessage(Single, protowire.AppendBytes([]byte{1<<3 | 2}, b), 1))
+		d.Next(got)
+		NewValidate(NewTopics("events"), nil).Process([]*Event{got})
+		return got
+	}
+	if ev := check(good()); !ev.Live() || !ev.plain {
+		t.Fatalf("the event without a fault: %v, plain %v", ev.Verdict, ev.plain)
+	}
+	long := strings.Repeat("x", MaxAttributeBytes+1)
+	for name, spoil := range map[string]func(ev *eventv1.Event){
+		"no source": func(ev *eventv1.Event) { ev.Source = "" }, "no type": func(ev *eventv1.Event) { ev.Type = "" },
+		"cursor":                     func(ev *eventv1.Event) { ev.Cursor = "c" },
+		"time":                       func(ev *eventv1.Event) { ev.Timestamp = &timestamppb.Timestamp{Nanos: -1} },
+		"name":                       func(ev *eventv1.Event) { ev.Metadata = map[string]string{"\n": ""} },
+		"metadata with invalid text": func(ev *eventv1.Event) { ev.Metadata = map[string]string{"n": "BAD"} },
+		"id":                         func(ev *eventv1.Event) { ev.Id = "BAD" },
+		"source":                     func(ev *eventv1.Event) { ev.Source = "12345678BAD" },
+		"type":                       func(ev *eventv1.Event) { ev.Type = "BAD45678" },
+		"subject":                    func(ev *eventv1.Event) { ev.Subject = "1234BAD" },
+		"content type":               func(ev *eventv1.Event) { ev.DataContentType = "BAD" },
+		"schema":                     func(ev *eventv1.Event) { ev.DataSchema = "BAD" },
+		"key":                        func(ev *eventv1.Event) { ev.PartitionKey = "BAD" },
+		"long id":                    func(ev *eventv1.Event) { ev.Id = long },
+		"long schema":                func(ev *eventv1.Event) { ev.DataSchema = long },
+	} {
+		ev := good()
+		spoil(ev)
+		if got := check(ev); got.Live() || got.plain {
+			t.Errorf("%s: %v, plain %v", name, got.Verdict, got.plain)
+		}
 	}
 }
