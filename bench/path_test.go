@@ -94,8 +94,8 @@ func benchGatewayPath(b *testing.B) {
 			<-owner // tokens are not tied to messages
 		}
 		for i := range inflight[0].Results {
-			if inflight[0].Results[i].Outcome != stages.Acknowledged {
-				b.Fatalf("event %d: %v %v", i, inflight[0].Results[i].Outcome, inflight[0].Results[i].Reason)
+			if inflight[0].Outcome(i) != stages.Acknowledged {
+				b.Fatalf("event %d: %v %v", i, inflight[0].Outcome(i), inflight[0].Results[i].Reason)
 			}
 		}
 		p.Release(inflight[0])

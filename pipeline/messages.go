@@ -24,7 +24,7 @@ func (mp *messagePool) get(n int) *stages.Message {
 			if m, ok := mp.classes[i].Get().(*stages.Message); ok {
 				return m
 			}
-			return &stages.Message{Results: make([]stages.Result, 0, size)}
+			return stages.NewMessage(size)
 		}
 	}
 	return &stages.Message{}
@@ -152,7 +152,7 @@ func (p *Pipeline) drop(m *stages.Message, n int) {
 		m.Buffer.Free()
 	}
 	client, taken, admitted := m.Client, m.Charge, m.Admitted
-	*m = stages.Message{Results: m.Results[:0]}
+	m.Reset()
 	p.messages.put(m)
 	if admitted {
 		p.inflight.release(p.inflight.clamp(taken))

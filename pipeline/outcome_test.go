@@ -153,7 +153,7 @@ func (c *chaosRun) chaoticStream(id int) {
 		}
 		owner := &counting{waiting: waiting{make(chan struct{}, 1)}}
 		m := c.p.Receive(c.client, frameOf(events...), nil, stages.Batch, n)
-		m.Owner = owner
+		m.Owner, m.WantResults = owner, rng.IntN(2) == 0
 		if v := c.p.Admit(context.Background(), m, time.Millisecond); v != nil {
 			c.p.Refuse(m, *v)
 			c.note(m, id, first)
@@ -208,7 +208,7 @@ func (c *chaosRun) note(m *stages.Message, stream, first int) {
 	c.mu.Lock()
 	for i := range m.Results {
 		r := &m.Results[i]
-		c.answers = append(c.answers, chaosAnswer{[2]int{stream, first + i}, r.Outcome, r.Reason, r.Stage})
+		c.answers = append(c.answers, chaosAnswer{[2]int{stream, first + i}, m.Outcome(i), r.Reason, r.Stage})
 	}
 	c.mu.Unlock()
 	c.p.Release(m)

@@ -98,21 +98,23 @@ func (r *retirer) retireBurst(burst []*stages.Event, now time.Time) {
 func (r *retirer) answer(ev *stages.Event) {
 	m, i := ev.Msg, ev.Index
 	acked := ev.Ack.Verdict.Outcome == stages.Acknowledged
-	if !m.WinHanded(i) {
-		if acked {
-			bump(&r.p.lateAcks, 1)
-		}
-		return
-	}
-	res := &m.Results[i]
-	res.Topic = ev.Topic
-	if acked {
-		res.Outcome, res.Stage = stages.Acknowledged, stages.AtProduce
-		res.Partition, res.Offset = ev.Ack.Partition, ev.Ack.Offset
+	switch {
+	case acked && m.WinAcknowledged(i):
 		r.run.acked++
-	} else {
-		res.Partition, res.Offset = ev.Partition.ID, -1
+		if !m.Quiet() {
+			res := m.Write(i)
+			res.Outcome, res.Stage, res.Topic = stages.Acknowledged, stages.AtProduce, ev.Topic
+			res.Partition, res.Offset = ev.Ack.Partition, ev.Ack.Offset
+		}
+	case acked:
+		bump(&r.p.lateAcks, 1)
+		return
+	case !m.WinHanded(i):
+		return
+	default:
 		m.SetVerdict(i, ev.Ack.Verdict)
+		res := m.Write(i)
+		res.Topic, res.Partition, res.Offset = ev.Topic, ev.Partition.ID, -1
 		r.counts.add(m.Origin, &ev.Ack.Verdict, 1)
 	}
 	r.run.settled++

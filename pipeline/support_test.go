@@ -248,7 +248,7 @@ func newWaiting() *waiting { return &waiting{make(chan struct{}, 1)} }
 func (h *harness) submit(lane Lane, owner stages.Owner, kind stages.Kind, frame []byte, n int) (m *stages.Message, admitted bool) {
 	h.t.Helper()
 	m = h.p.Receive(h.client, frame, nil, kind, n)
-	m.Owner = owner
+	m.Owner, m.WantResults = owner, true
 	if v := h.p.Admit(context.Background(), m, -1); v != nil {
 		h.p.Refuse(m, *v)
 		return m, false

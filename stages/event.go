@@ -50,15 +50,15 @@ type Event struct {
 	HasTime bool
 	// nonASCII: a text attribute has a byte above 0x7f. plain: see isPlain. Both are decode's.
 	nonASCII, plain bool
+	// Ack is set by the Producer before it reports the event.
+	Ack Ack
+
+	// The third line: what the Producer needs beside the attributes.
+
 	// Sink belongs to the Producer: it keeps its record here and reuses it when the event is recycled.
 	Sink any
 	// Data is the payload.
 	Data []byte
-
-	// The third line: the answer.
-
-	// Ack is set by the Producer before it reports the event.
-	Ack Ack
 	// Metadata are the other attributes and headers.
 	Metadata []Pair
 
@@ -70,6 +70,8 @@ type Event struct {
 	idText [36]byte
 	// Cursor belongs to events that are read back; validate refuses it.
 	Cursor []byte
+
+	_ [16]byte // up to the next cache line
 }
 
 // Ack is what a Producer reports about one event.
@@ -112,7 +114,7 @@ const maxKeptMetadata = 16
 // side, where the work itself would wait for one after the other. The sum only
 // keeps the loads alive.
 func (e *Event) Touch() int {
-	return e.Index + int(e.Cost) + int(e.Ack.Offset) + len(e.ID.Value) + len(e.Source.Value) + len(e.TimeText.Value) +
+	return e.Index + int(e.Cost) + len(e.Data) + len(e.ID.Value) + len(e.Source.Value) + len(e.TimeText.Value) +
 		len(e.PartitionKey.Value) + len(e.Subject.Value)
 }
 

@@ -47,18 +47,21 @@ const (
 //	queued --CAS, whoever refuses: a stage, the deadline, a cancellation, the drain--> answered
 //	handed --CAS, the retirer with Kafka's answer, or a deadline with "unknown"--> answered
 //
-// Whoever wins the step to answered, and nobody else, writes the Result.
+// Whoever wins the step to answered, and nobody else, writes the Result. The
+// winner of an acknowledgement says so in the state itself: in a quiet message,
+// that is all there is to say.
 const (
 	stateQueued uint32 = iota
 	stateHanded
-	stateAnswered
+	stateAnswered     // the Result says how
+	stateAcknowledged // answered, too
 )
 
 // Result is the answer of one event. Its fields are written by the goroutine
 // that won the step to answered, before it takes the event off the message's
-// pending count, and read by the owner after the count has reached 0.
+// pending count, and read by the owner after the count has reached 0. Of an
+// acknowledged event of a quiet message nothing is written: ask Message.Outcome.
 type Result struct {
-	state   atomic.Uint32
 	Outcome Outcome
 	Reason  Reason
 	Stage   StageID
@@ -112,6 +115,13 @@ type Message struct {
 
 	// Results has one entry an event, in request order.
 	Results []Result
+	// states has the life of each event's answer. They lie apart from the Results because three processors
+	// write them for every event: 16 of them share a cache line, and a Result takes one for itself.
+	states []atomic.Uint32
+	// written: some Result was written to. assigned: decode has given some event an id.
+	written, assigned atomic.Bool
+	// walk is where EventID stands in the Frame of a quiet message; the owner's.
+	walk struct{ index, at int }
 	// Charge is the bytes of memory that the message pins, and Admitted whether admission took them; the
 	// pipeline's.
 	Charge   int64
@@ -123,14 +133,27 @@ type Message struct {
 	refs atomic.Int32
 }
 
-// Arm makes m ready for n events: no answers, n pending, n+1 references.
-// Called by the pipeline before anyone else can see m.
-func (m *Message) Arm(n int) {
-	if cap(m.Results) < n {
-		m.Results = make([]Result, n)
-	} else {
-		m.Results = m.Results[:n]
+// NewMessage returns a message with room for n events.
+func NewMessage(n int) *Message {
+	return &Message{Results: make([]Result, 0, n), states: make([]atomic.Uint32, 0, n)}
+}
+
+// Reset makes m empty for its next use. It keeps the memory for events.
+func (m *Message) Reset() {
+	if m.written.Load() { // else they are as Arm found them
 		clear(m.Results)
+	}
+	*m = Message{Results: m.Results[:0], states: m.states[:0]}
+}
+
+// Arm makes m, new or Reset, ready for n events: no answers, n pending, n+1
+// references. Called by the pipeline before anyone else can see m.
+func (m *Message) Arm(n int) {
+	if cap(m.states) < n {
+		m.Results, m.states = make([]Result, n), make([]atomic.Uint32, n)
+	} else {
+		m.Results, m.states = m.Results[:n], m.states[:n]
+		clear(m.states)
 	}
 	m.pending.Store(int32(n))
 	m.refs.Store(int32(n) + 1)
@@ -156,25 +179,51 @@ func (m *Message) Drop(n int) bool { return m.refs.Add(int32(-n)) == 0 }
 
 // Hand moves event i from queued to handed. False: it was answered already and must not be produced.
 func (m *Message) Hand(i int) bool {
-	return m.Results[i].state.CompareAndSwap(stateQueued, stateHanded)
+	return m.states[i].CompareAndSwap(stateQueued, stateHanded)
 }
 
 // Queued reports whether event i may still be refused (advisory: a later Hand or Win decides).
-func (m *Message) Queued(i int) bool { return m.Results[i].state.Load() == stateQueued }
+func (m *Message) Queued(i int) bool { return m.states[i].Load() == stateQueued }
 
 // WinQueued claims the right to answer event i if it was never handed to Kafka.
 func (m *Message) WinQueued(i int) bool {
-	return m.Results[i].state.CompareAndSwap(stateQueued, stateAnswered)
+	return m.states[i].CompareAndSwap(stateQueued, stateAnswered)
 }
 
 // WinHanded claims the right to answer event i after it was handed to Kafka.
 func (m *Message) WinHanded(i int) bool {
-	return m.Results[i].state.CompareAndSwap(stateHanded, stateAnswered)
+	return m.states[i].CompareAndSwap(stateHanded, stateAnswered)
+}
+
+// WinAcknowledged is WinHanded for the answer that Kafka has the event. Only if
+// m is not Quiet, the winner then writes it down.
+func (m *Message) WinAcknowledged(i int) bool {
+	return m.states[i].CompareAndSwap(stateHanded, stateAcknowledged)
+}
+
+// Quiet reports whether the answer lists only what failed: nobody will read the
+// Results of acknowledged events.
+func (m *Message) Quiet() bool { return m.Kind == Batch && !m.WantResults }
+
+// Outcome is what became of event i, after m was answered.
+func (m *Message) Outcome(i int) Outcome {
+	if m.states[i].Load() == stateAcknowledged {
+		return Acknowledged
+	}
+	return m.Results[i].Outcome
+}
+
+// Write is the Result of event i for somebody who may write it.
+func (m *Message) Write(i int) *Result {
+	if !m.written.Load() {
+		m.written.Store(true)
+	}
+	return &m.Results[i]
 }
 
 // SetVerdict writes v as the answer of event i. Only for the goroutine that won it.
 func (m *Message) SetVerdict(i int, v Verdict) {
-	r := &m.Results[i]
+	r := m.Write(i)
 	r.Outcome, r.Reason, r.Stage, r.Detail = v.Outcome, v.Reason, v.Stage, v.Detail
 	retry := v.RetryAfter
 	if retry == 0 {
@@ -187,43 +236,72 @@ func (m *Message) SetVerdict(i int, v Verdict) {
 // outside the graph (a deadline, a cancellation): decode may be writing the
 // event's id at the same time, so the answer goes without it.
 func (m *Message) SetBlindVerdict(i int, v Verdict) {
-	m.Results[i].blind = true
+	m.Write(i).blind = true
 	m.SetVerdict(i, v)
 }
 
-// SetClientID notes where the client's id of event i lies. Called by decode.
+// SetClientID notes where the client's id of event i lies, unless m is Quiet: few
+// answers of those have ids, and EventID finds them in the Frame. Called by decode.
 func (m *Message) SetClientID(i, offset, length int) {
-	m.Results[i].idOffset, m.Results[i].idLength = uint32(offset), uint32(length)
+	if !m.Quiet() {
+		r := m.Write(i)
+		r.idOffset, r.idLength = uint32(offset), uint32(length)
+	}
 }
 
 // SetAssignedID notes the id that the gateway made for event i. Called by decode.
 func (m *Message) SetAssignedID(i int, id [16]byte) {
-	m.Results[i].Assigned, m.Results[i].ID = true, id
+	m.assigned.Store(true)
+	r := m.Write(i)
+	r.Assigned, r.ID = true, id
 }
+
+// Assigned reports whether the gateway made an id for any event of m.
+func (m *Message) Assigned() bool { return m.assigned.Load() }
 
 // EventID is the id of event i after it was answered: the client's bytes, or
 // nil with assigned set when the gateway made one (see Result.ID), or nil when
-// it is not known because the event was answered before it was decoded.
+// it is not known because the event was answered before it was decoded. Only the
+// owner may call it; quick when i rises from call to call.
 func (m *Message) EventID(i int) (id []byte, assigned bool) {
 	r := &m.Results[i]
 	switch {
 	case r.blind: // first: the other fields are not safe to look at
-		return m.scanClientID(), false
+		return m.scanClientID(i), false
 	case r.Assigned:
 		return nil, true
-	case r.idLength == 0: // not decoded, or without an id
-		return m.scanClientID(), false
+	case r.idLength == 0: // not noted, or without an id
+		return m.scanClientID(i), false
 	}
 	return m.Frame[r.idOffset : r.idOffset+r.idLength], false
 }
 
-// scanClientID reads the id of a message with a single event from its bytes.
-// In a batch the index identifies the event, and a scan for each one would be quadratic.
-func (m *Message) scanClientID() []byte {
-	if m.Kind != Single {
-		return nil
-	}
+// scanClientID reads the id of event i from the message's bytes.
+func (m *Message) scanClientID(i int) []byte {
 	var e Event
-	e.scanRequest(m.Frame)
+	switch m.Kind {
+	case Single:
+		e.scanRequest(m.Frame)
+	case Batch:
+		e.scanEvent(m.eventBytes(i)) // as far as it can be read
+	}
 	return e.ID.Value
+}
+
+// eventBytes are the bytes of event i of a batch. It walks on from the event that it found last.
+func (m *Message) eventBytes(i int) []byte {
+	w := &m.walk
+	if i < w.index {
+		w.index, w.at = 0, 0
+	}
+	for {
+		b, end, ok := nextEvent(m.Frame, w.at)
+		if !ok || end == 0 {
+			return nil
+		}
+		if w.index == i {
+			return b
+		}
+		w.index, w.at = w.index+1, end
+	}
 }

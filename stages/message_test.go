@@ -3,6 +3,7 @@ package stages
 // The race for an event's answer, and what the answer says.
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -182,7 +183,7 @@ func TestBlindVerdicts(t *testing.T) {
 	for _, c := range []struct {
 		kind Kind
 		want string
-	}{{Single, "order-1"}, {Batch, ""}} {
+	}{{Single, "order-1"}, {Batch, "order-1"}} {
 		m := newMessage(c.kind, request(b), 1)
 		var running sync.WaitGroup
 		running.Go(func() {
@@ -256,5 +257,52 @@ func TestClientIsHeld(t *testing.T) {
 	}
 	if c.Unhold(); !c.Idle() {
 		t.Fatal("a client without streams is not idle")
+	}
+}
+
+// The answer of a quiet message notes only what failed; outcomes and ids are known all the same.
+func TestQuietMessages(t *testing.T) {
+	var events [][]byte
+	for i := range 5 {
+		events = append(events, encode(t, &eventv1.Event{Id: fmt.Sprint("id-", i), Source: "s", Type: "t"}))
+	}
+	events[3] = encode(t, &eventv1.Event{Source: "s", Type: "t"}) // the gateway gives it an id
+	for _, quiet := range []bool{true, false} {
+		m := newMessage(Batch, request(events...), len(events))
+		m.WantResults = !quiet
+		d := NewDecoder(unbounded, 0)
+		d.Start(m)
+		for range events {
+			var ev Event
+			d.Next(&ev)
+		}
+		for i := range events {
+			if m.Hand(i); i == 1 {
+				m.WinHanded(i)
+				m.SetVerdict(i, Verdict{Outcome: Unknown, Reason: OutcomeUnknown, Stage: AtProduce})
+			} else if !m.WinAcknowledged(i) || m.WinAcknowledged(i) || m.WinHanded(i) {
+				t.Fatal("an acknowledgement was not won, or twice")
+			}
+		}
+		for _, i := range []int{4, 0, 3, 2, 1, 1, 4} {
+			id, assigned := m.EventID(i)
+			if want := fmt.Sprint("id-", i); i == 3 && (!assigned || id != nil) || i != 3 && (string(id) != want || assigned) {
+				t.Errorf("quiet %v: event %d has the id %q, assigned %v", quiet, i, id, assigned)
+			}
+			want := Acknowledged
+			if i == 1 {
+				want = Unknown
+			}
+			if o := m.Outcome(i); o != want {
+				t.Errorf("quiet %v: event %d: %v", quiet, i, o)
+			}
+		}
+		if m.Quiet() != quiet || !m.Assigned() {
+			t.Errorf("quiet %v, assigned %v", m.Quiet(), m.Assigned())
+		}
+		m.Reset()
+		if m.Arm(len(events)); m.Outcome(0) != Pending || m.Results[1].Reason != NoReason || m.Results[3].Assigned || m.Assigned() {
+			t.Error("a used message is not fresh")
+		}
 	}
 }

@@ -85,6 +85,11 @@ func appendEventID(b []byte, m *stages.Message, i int) []byte {
 	return append(b, id...)
 }
 
+func hasAssignedID(m *stages.Message, i int) bool {
+	_, assigned := m.EventID(i)
+	return assigned
+}
+
 // echoes reports whether a client's id can be sent back.
 func echoes(id []byte) bool { return len(id) <= maxEcho && utf8.Valid(id) }
 
@@ -178,21 +183,22 @@ type batchTally struct {
 
 func tallyBatch(m *stages.Message) batchTally {
 	var t batchTally
+	someAssigned := m.Assigned()
 	for i := range m.Results {
-		r := &m.Results[i]
-		ok := succeeded(r.Outcome)
+		outcome := m.Outcome(i)
+		ok := succeeded(outcome)
 		switch {
 		case !ok:
 			t.size += sizeText(fieldFailures, sizeIndexed(i, sizeText(fieldResult, sizeResult(m, i))))
-		case r.Outcome == stages.Filtered:
+		case outcome == stages.Filtered:
 			t.filtered += varintSize(uint64(i))
-		case r.Outcome == stages.Duplicate:
+		case outcome == stages.Duplicate:
 			t.duplicates += varintSize(uint64(i))
 		}
 		if ok {
 			t.succeeded++
 		}
-		if _, assigned := m.EventID(i); assigned {
+		if someAssigned && hasAssignedID(m, i) {
 			t.size += sizeText(fieldAssignedIDs, sizeIndexed(i, sizeText(fieldID, uuidLength)))
 		}
 		if m.WantResults {
@@ -209,7 +215,7 @@ func (t *batchTally) append(b []byte, m *stages.Message) []byte {
 	b = appendVarint(b, fieldSucceeded, uint64(t.succeeded))
 	if t.succeeded < len(m.Results) {
 		for i := range m.Results {
-			if !succeeded(m.Results[i].Outcome) {
+			if !succeeded(m.Outcome(i)) {
 				size := sizeResult(m, i)
 				b = appendLength(b, fieldFailures, sizeIndexed(i, sizeText(fieldResult, size)))
 				b = appendVarint(b, fieldIndex, uint64(i))
@@ -219,7 +225,10 @@ func (t *batchTally) append(b []byte, m *stages.Message) []byte {
 		}
 	}
 	for i := range m.Results {
-		if _, assigned := m.EventID(i); assigned {
+		if !m.Assigned() {
+			break
+		}
+		if hasAssignedID(m, i) {
 			b = appendLength(b, fieldAssignedIDs, sizeIndexed(i, sizeText(fieldID, uuidLength)))
 			b = appendVarint(b, fieldIndex, uint64(i))
 			b = appendLength(b, fieldID, uuidLength)
@@ -244,7 +253,7 @@ func appendIndexes(b []byte, field protowire.Number, size int, m *stages.Message
 	}
 	b = appendLength(b, field, size)
 	for i := range m.Results {
-		if m.Results[i].Outcome == o {
+		if m.Outcome(i) == o {
 			b = protowire.AppendVarint(b, uint64(i))
 		}
 	}

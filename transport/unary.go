@@ -78,7 +78,7 @@ func (s *Server) unary(ss grpc.ServerStream, batch bool) error {
 		return err
 	}
 	defer s.pipeline.Release(m)
-	if r := &m.Results[0]; (!batch || m.Kind == stages.Malformed) && !succeeded(r.Outcome) {
+	if (!batch || m.Kind == stages.Malformed) && !succeeded(m.Outcome(0)) {
 		return resultStatus(m, 0).Err()
 	}
 	encoded := encodeSingle
