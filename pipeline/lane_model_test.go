@@ -1,4 +1,4 @@
-//go:build !race
+//go:build !race && !poison
 
 package pipeline
 
@@ -121,7 +121,7 @@ func (m laneModel) stop(s laneState, take func(string, laneState)) {
 		s.Wake(s.stop, m.broken, func(line string, w explore.Waiter, p explore.Wake) {
 			next := s
 			next.Waiter, next.stop = w, p
-			take("stop: "+line, next)
+			take("stop: "+line+" // pipeline.go:Stop: w.waiter.Wake()", next)
 		})
 		return
 	}
@@ -145,7 +145,7 @@ func (m laneModel) handler(s laneState, i int, take func(string, laneState)) {
 			if p == explore.Woken && !m.wakeFirst {
 				next.handlers[i].left--
 			}
-			take(name+line, next)
+			take(name+line+" // messages.go:Submit: d.waiter.Wake()", next)
 		})
 		return
 	}
@@ -326,7 +326,7 @@ func TestModelOfTheLane(t *testing.T) {
 	code := explore.Code{
 		Dirs: modelDirs, // the waiter's own steps are held to its code by ring's tests
 		Functions: []string{"mpsc.go:TryPush", "mpsc.go:Pop", "mpsc.go:Ready",
-			"decode_worker.go:decodeLoop", "decode_worker.go:rest", "pipeline.go:Stop"},
+			"messages.go:Submit", "decode_worker.go:decodeLoop", "decode_worker.go:rest", "pipeline.go:Stop"},
 		Uninvolved: []string{"q.readSeq.Store"}, // what the metrics read
 	}
 	for _, problem := range code.Compare(steps) {

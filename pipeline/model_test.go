@@ -1,4 +1,4 @@
-//go:build !race
+//go:build !race && !poison
 
 package pipeline
 
@@ -6,6 +6,8 @@ package pipeline
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/event-gateway/event-gateway/ring/explore"
@@ -24,14 +26,14 @@ func findEach[M explorable](t *testing.T, configurations map[string]M, faults ma
 	t.Helper()
 	for name, breakIt := range faults {
 		found := false
-		for _, m := range configurations {
+		for _, configuration := range slices.Sorted(maps.Keys(configurations)) {
+			m := configurations[configuration]
 			breakIt(&m)
 			_, err := m.explore()
 			if v := new(explore.Violation); errors.As(err, &v) {
-				if !found {
-					t.Logf("%s: %v", name, err)
-				}
+				t.Logf("%s: %s: %v", name, configuration, err)
 				found = true
+				break
 			} else if err != nil {
 				t.Fatal(err)
 			}

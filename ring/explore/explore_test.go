@@ -3,6 +3,7 @@ package explore
 // The explorer on protocols whose faults are known by heart.
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -73,8 +74,8 @@ func TestExploreFindsTheShortestTrace(t *testing.T) {
 		return ""
 	}
 	_, err := m.Explore(1000)
-	v, ok := err.(*Violation)
-	if !ok || strings.Join(v.Trace, ", ") != "B raises its flag, B lets the other go first, B enters" {
+	var v *Violation
+	if !errors.As(err, &v) || strings.Join(v.Trace, ", ") != "B raises its flag, B lets the other go first, B enters" {
 		t.Errorf("%v", err)
 	}
 	m.Bad, m.End = func(mutex) string { return "" }, func(mutex) bool { return false }
@@ -86,7 +87,7 @@ func TestExploreFindsTheShortestTrace(t *testing.T) {
 // Models notice when the code moves away from them.
 func TestCompare(t *testing.T) {
 	steps := map[string]int{
-		"waker: waiter.go: if w.sleeping.Load() == 1": 1, "waker: waiter.go: w.token <- struct{}{} // remark": 1,
+		"waker: waiter.go:Wake: if w.sleeping.Load() == 1": 1, "waker: waiter.go: w.token <- struct{}{} // remark": 1,
 		"waker: waiter.go: w.sleeping.Store(7)": 1, "waker: publishes": 1,
 	}
 	got := strings.Join(Code{Dirs: []string{".", ".."}, Functions: []string{"waiter.go:Wake"}}.Compare(steps), "\n")

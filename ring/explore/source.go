@@ -1,7 +1,7 @@
 package explore
 
-// Models are held to the code they model: a step's name quotes the piece of a
-// source line that it stands for, and Compare finds quotes that the code no
+// Models are held to the code they model: a step's name quotes the pieces of
+// source lines that it stands for, and Compare finds quotes that the code no
 // longer has and shared accesses of the code that no step quotes.
 
 import (
@@ -16,17 +16,22 @@ import (
 	"strings"
 )
 
-// shared matches an atomic operation or a channel operation.
-var shared = regexp.MustCompile(`[\w.]+\.(Load|Store|CompareAndSwap|Swap|Add)\(|<-[\w.]+|[\w.]+ <- `)
+// shared matches an atomic operation, a channel operation, or a wake-up.
+var shared = regexp.MustCompile(`[\w.]+\.(Load|Store|CompareAndSwap|Swap|Add|Wake)\(|<-[\w.]+|[\w.]+ <- `)
 
-// quote splits "who: file.go: piece of a line // remark"; ok is false for steps that quote nothing.
-func quote(step string) (file, piece string, ok bool) {
-	parts := strings.SplitN(step, ": ", 3)
-	if len(parts) < 3 || !strings.HasSuffix(parts[1], ".go") {
-		return "", "", false
+// place matches the beginning of a quote: file.go or file.go:function.
+var place = regexp.MustCompile(`^\w+\.go(:\w+)?$`)
+
+// quotes finds the quotes in "who: file.go: piece // file.go:function: another piece // remark".
+func quotes(step string, found func(where, piece string)) {
+	for i, part := range strings.Split(step, " // ") {
+		if i == 0 {
+			_, part, _ = strings.Cut(part, ": ")
+		}
+		if where, piece, ok := strings.Cut(part, ": "); ok && place.MatchString(where) {
+			found(where, piece)
+		}
 	}
-	piece, _, _ = strings.Cut(parts[2], " // ")
-	return parts[1], piece, true
 }
 
 // Code is the part of the source that a model stands for.
@@ -39,34 +44,35 @@ type Code struct {
 
 // Compare holds the steps that were taken against the code. It returns a line for each difference.
 func (c Code) Compare(steps map[string]int) (problems []string) {
-	quoted := map[string][]string{} // by file
+	quoted := map[string][]string{} // by place
 	for step := range steps {
-		if file, piece, ok := quote(step); ok && !slices.Contains(quoted[file], piece) {
-			quoted[file] = append(quoted[file], piece)
-		}
+		quotes(step, func(where, piece string) {
+			if !slices.Contains(quoted[where], piece) {
+				quoted[where] = append(quoted[where], piece)
+			}
+		})
 	}
-	lines := map[string][]string{} // of the functions, by file
+	lines := map[string][]string{} // by place, twice: of the function, and of all functions of the file
 	for _, f := range c.Functions {
 		file, name, _ := strings.Cut(f, ":")
 		body, err := body(c.Dirs, file, name)
 		if err != nil {
 			problems = append(problems, err.Error())
 		}
+		lines[f] = body
 		lines[file] = append(lines[file], body...)
+		for _, line := range body {
+			problems = append(problems, c.unquoted(f, line, slices.Concat(quoted[file], quoted[f]))...)
+		}
 	}
-	for file, pieces := range quoted {
-		if lines[file] == nil {
+	for where, pieces := range quoted {
+		if lines[where] == nil {
 			continue // not asked for
 		}
 		for _, piece := range pieces {
-			if !slices.ContainsFunc(lines[file], func(line string) bool { return strings.Contains(line, piece) }) {
-				problems = append(problems, fmt.Sprintf("%s: the model has a step %q that the code has not", file, piece))
+			if !slices.ContainsFunc(lines[where], func(line string) bool { return strings.Contains(line, piece) }) {
+				problems = append(problems, fmt.Sprintf("%s: the model has a step %q that the code has not", where, piece))
 			}
-		}
-	}
-	for file, lines := range lines {
-		for _, line := range lines {
-			problems = append(problems, c.unquoted(file, line, quoted[file])...)
 		}
 	}
 	slices.Sort(problems)
@@ -74,14 +80,14 @@ func (c Code) Compare(steps map[string]int) (problems []string) {
 }
 
 // unquoted finds the shared accesses of a line that no step stands for.
-func (c Code) unquoted(file, line string, pieces []string) (problems []string) {
+func (c Code) unquoted(where, line string, pieces []string) (problems []string) {
 	for _, access := range shared.FindAllString(line, -1) {
 		if access == "<-chan" || slices.Contains(c.Uninvolved, strings.TrimSuffix(access, "(")) {
 			continue
 		}
 		stands := func(piece string) bool { return strings.Contains(line, piece) && strings.Contains(piece, access) }
 		if !slices.ContainsFunc(pieces, stands) {
-			problems = append(problems, fmt.Sprintf("%s: no step of the model stands for %q in %q", file, access, line))
+			problems = append(problems, fmt.Sprintf("%s: no step of the model stands for %q in %q", where, access, line))
 		}
 	}
 	return problems
