@@ -143,6 +143,10 @@ FUZZTIME ?= 60s
 fuzz: ## Run every fuzz target for FUZZTIME (60s each)
 	tools/fuzz $(FUZZTIME)
 
+.PHONY: breakages
+breakages: ## Break the gateway on purpose, in copies, and show which check notices each
+	tools/breakages $(ONLY)
+
 .PHONY: client-deps
 client-deps: $(PYTHON_ENV)/complete $(NODE_ENV)/complete ## Fetch the Python and Node gRPC libraries for test-kafka
 
