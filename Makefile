@@ -136,6 +136,17 @@ test-short: ## Run the quick tests only
 test-order: ## Hold the order of events in all 4,096 shapes of the pipeline (under 3 minutes)
 	ORDER_FULL=1 go test -vet=off ./pipeline -run TestOrder -count=1 -timeout 10m
 
+# How long each target runs.
+FUZZTIME ?= 60s
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (60s each)
+	tools/fuzz $(FUZZTIME)
+
+.PHONY: breakages
+breakages: ## Break the gateway on purpose, in copies, and show which check notices each
+	tools/breakages $(ONLY)
+
 .PHONY: client-deps
 client-deps: $(PYTHON_ENV)/complete $(NODE_ENV)/complete ## Fetch the Python and Node gRPC libraries for test-kafka
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/event-gateway/event-gateway/stages"
 )
@@ -202,3 +203,47 @@ func TestGateBoundsConnections(t *testing.T) {
 	r.produce(r.partition(0), "a") // the gateway itself does not come through the gate
 	r.want("a", stages.Acknowledged, stages.NoReason)
 }
+
+// FuzzGate: whatever a client sends, the broker sees a beginning of it that consists of whole requests with sizes,
+// API keys and versions that it serves.
+func FuzzGate(f *testing.F) {
+	versions := map[int16][2]int16{0: {3, 13}, 3: {0, 12}, apiVersionsKey: {0, 4}}
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		g := &gate{ctx: t.Context(), versions: versions, budget: semaphore.NewWeighted(frameBudget)}
+		broker := &recordedConn{}
+		err := g.requests(&recordedConn{Reader: bytes.NewReader(sent)}, broker)
+		seen := broker.written
+		if !bytes.HasPrefix(sent, seen) {
+			t.Fatalf("the broker sees what was not sent: %x of %x", seen, sent)
+		}
+		if err == nil && len(seen) != len(sent) {
+			t.Fatalf("%d of %d bytes were passed on, without an error", len(seen), len(sent))
+		}
+		for len(seen) > 0 {
+			size := sizeField + int(binary.BigEndian.Uint32(seen))
+			if size < frameHeader || size > len(seen) {
+				t.Fatalf("the broker sees a part of a request: %x", seen)
+			}
+			key, version := int16(binary.BigEndian.Uint16(seen[4:])), int16(binary.BigEndian.Uint16(seen[6:]))
+			served, ok := versions[key]
+			if !ok || version < served[0] || version > served[1] && key != apiVersionsKey {
+				t.Fatalf("the broker sees version %d of the API key %d", version, key)
+			}
+			seen = seen[size:]
+		}
+	})
+}
+
+// recordedConn reads from its Reader and keeps what is written.
+type recordedConn struct {
+	net.Conn
+	io.Reader
+	written []byte
+}
+
+func (c *recordedConn) Read(b []byte) (int, error) { return c.Reader.Read(b) }
+func (c *recordedConn) Write(b []byte) (int, error) {
+	c.written = append(c.written, b...)
+	return len(b), nil
+}
+func (c *recordedConn) SetReadDeadline(time.Time) error { return nil }

@@ -210,12 +210,7 @@ func FuzzEventFromRecord(f *testing.F) {
 	f.Add([]byte("value"), []byte("key"), "ce_specversion\x001.0\x00ce_time\x002020-01-01T00:00:00Z\x00md_a\x00b")
 	f.Add([]byte{10, 1, 'a'}, []byte(nil), "content-type\x00"+eventContentType)
 	f.Fuzz(func(t *testing.T, value, key []byte, headers string) {
-		r := &kgo.Record{Key: key, Value: value, Timestamp: time.Unix(1, 0)}
-		parts := strings.Split(headers, "\x00")
-		for i := 0; i+1 < len(parts); i += 2 {
-			r.Headers = append(r.Headers, kgo.RecordHeader{Key: parts[i], Value: []byte(parts[i+1])})
-		}
-		ev, err := EventFromRecord(r)
+		ev, err := EventFromRecord(foreignRecord(value, key, headers))
 		if err != nil {
 			return
 		}

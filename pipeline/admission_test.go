@@ -124,7 +124,7 @@ func TestAdmitTimesOutWithTheRightReason(t *testing.T) {
 			w := newWaiting()
 			m.Owner = w
 			h.p.Submit(0, m)
-			<-w.completed
+			w.await(t)
 		}
 		h.p.Release(m)
 	}

@@ -161,7 +161,7 @@ func (h *harness) stream(id, keys int, seed uint64) (answers []answer) {
 	receive := func() {
 		s := window[0]
 		window = window[1:]
-		<-s.w.completed
+		s.w.await(h.t)
 		for i := range s.m.Results {
 			r := &s.m.Results[i]
 			a := &answers[s.first+i]

@@ -176,7 +176,7 @@ func (c *chaosRun) chaoticStream(id int) {
 			})
 		default:
 			wg.Go(func() {
-				<-owner.completed
+				owner.await(c.t)
 				c.note(m, id, first)
 				if owner.calls.Load() != 1 {
 					c.t.Errorf("Completed was called %d times", owner.calls.Load())
@@ -245,7 +245,7 @@ func TestLateAcknowledgement(t *testing.T) {
 	m, _ := h.submit(0, w, stages.Single, frameOf(testEvent{id: "a", source: "s", data: stamp(0, 0)}), 1)
 	h.awaitHanded(1)
 	h.p.Expire(m, stages.NotSent)
-	<-w.completed
+	w.await(t)
 	mustOutcome(t, m, 0, stages.Unknown, stages.OutcomeUnknown, stages.AtProduce)
 	if id, _ := m.EventID(0); string(id) != "a" {
 		t.Errorf("id %q", id)
@@ -288,7 +288,7 @@ func TestExpireRefusesWhatIsQueued(t *testing.T) {
 	w := newWaiting()
 	m, _ := h.submit(0, w, stages.Batch, frameOf(testEvent{source: "s", data: stamp(0, 0)}, testEvent{source: "s", data: stamp(0, 1)}), 2)
 	h.p.Expire(m, stages.NotSent)
-	<-w.completed
+	w.await(t)
 	mustOutcome(t, m, 0, stages.Refused, stages.NotSent, stages.AtProduce)
 	mustOutcome(t, m, 1, stages.Refused, stages.NotSent, stages.AtProduce)
 	h.p.Release(m)
@@ -367,11 +367,17 @@ func TestDrainRefusesNewMessagesAndWaiters(t *testing.T) {
 	second := h.p.Receive(h.client, frameOf(testEvent{source: "s", data: big[:800_000]}), nil, stages.Single, 1)
 	go func() { refused <- h.p.Admit(context.Background(), second, -1) }()
 	share := h.client.Share.(*budget)
-	for share.waiting.Load() == 0 {
-		runtime.Gosched()
+	for deadline := time.Now().Add(patience); share.waiting.Load() == 0; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("the second message does not wait")
+		}
 	}
 	h.p.StartDrain()
-	v := <-refused
+	var v *stages.Verdict
+	select {
+	case v = <-refused:
+	case <-time.After(patience):
+	}
 	if v == nil || v.Reason != stages.Draining {
 		t.Fatalf("a waiter got %+v", v)
 	}
@@ -384,7 +390,7 @@ func TestDrainRefusesNewMessagesAndWaiters(t *testing.T) {
 	}
 	h.p.Release(third)
 	h.r.heal()
-	<-w.completed
+	w.await(t)
 	h.p.Release(first)
 	h.close()
 }

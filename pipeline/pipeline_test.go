@@ -170,7 +170,7 @@ func stallOne(t *testing.T, lanes, size int) {
 	h.r.withhold.Store(nil)
 	h.r.heal()
 	for _, held := range held {
-		<-held.w.completed
+		held.w.await(t)
 		for i := range held.m.Results {
 			if r := &held.m.Results[i]; r.Outcome != stages.Acknowledged && r.Reason != stages.PartitionStalled {
 				t.Errorf("%v %v", r.Outcome, r.Reason)

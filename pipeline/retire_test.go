@@ -94,7 +94,7 @@ func TestNothingIsFreedBeforeItIsRetired(t *testing.T) {
 	h.r.heal()
 	for range 10_000 { // 10 MB of other traffic through the same buffers and events
 		m, w := send(bytes.Repeat([]byte("x"), 1000))
-		<-w.completed
+		w.await(t)
 		h.p.Release(m)
 	}
 	if ev := held[0]; !bytes.Equal(ev.Data, payload) || string(ev.PartitionKey.Value) != "k" {

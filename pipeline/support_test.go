@@ -244,6 +244,20 @@ func (w *waiting) Completed(*stages.Message) { w.completed <- struct{}{} }
 
 func newWaiting() *waiting { return &waiting{make(chan struct{}, 1)} }
 
+// patience bounds every wait for an answer; reached only when something is broken.
+const patience = 20 * time.Second
+
+// await waits for the answer. It may be called from any goroutine of the test, which it ends when none comes.
+func (w *waiting) await(t testing.TB) {
+	t.Helper()
+	select {
+	case <-w.completed:
+	case <-time.After(patience):
+		t.Errorf("no answer in %v", patience)
+		t.FailNow()
+	}
+}
+
 // submit admits and submits one message; nil when admission refused it (the message is answered then).
 func (h *harness) submit(lane Lane, owner stages.Owner, kind stages.Kind, frame []byte, n int) (m *stages.Message, admitted bool) {
 	h.t.Helper()
@@ -263,11 +277,7 @@ func (h *harness) call(kind stages.Kind, frame []byte, n int) *stages.Message {
 	w := newWaiting()
 	m, admitted := h.submit(h.p.Lane(), w, kind, frame, n)
 	if admitted {
-		select {
-		case <-w.completed:
-		case <-time.After(20 * time.Second):
-			h.t.Fatal("no answer")
-		}
+		w.await(h.t)
 	}
 	return m
 }

@@ -87,7 +87,8 @@
 // W2 precedes S1, hence W1 precedes S2, and the sleeper sees the value and does
 // not park. With weaker orders both could miss each other (the store-load
 // reordering that C++ and Java need a full fence for); in Go no fence is needed
-// beyond the atomics themselves.
+// beyond the atomics themselves. waiter_model_test.go walks through every
+// interleaving of these steps, with and without each of them.
 //
 // # Layout
 //

@@ -4,6 +4,7 @@ package ring
 
 import (
 	"runtime"
+	"slices"
 	"testing"
 	"weak"
 
@@ -85,40 +86,44 @@ func TestMPSCForgetsWhatWasPopped(t *testing.T) {
 	runtime.KeepAlive(q)
 }
 
-func TestMPSCModel(t *testing.T) { rapid.Check(t, modelMPSC) }
+// Random operations on one goroutine against a slice, written as for the SPSC ring.
+func TestMPSCModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		checkMPSC(t, rapid.Byte().Draw(t, "capacity"), rapid.SliceOf(rapid.Byte()).Draw(t, "operations"))
+	})
+}
 
-func FuzzMPSCModel(f *testing.F) { f.Fuzz(rapid.MakeFuzz(modelMPSC)) }
+func FuzzMPSCModel(f *testing.F) {
+	f.Fuzz(func(t *testing.T, capacity byte, operations []byte) { checkMPSC(t, capacity, operations) })
+}
 
-func modelMPSC(t *rapid.T) {
-	q := NewMPSC[int](rapid.IntRange(1, 16).Draw(t, "capacity"))
+func checkMPSC(t failer, capacity byte, operations []byte) {
+	q := NewMPSC[int](int(capacity) % 17)
 	var model []int
 	next := 0
-	t.Repeat(map[string]func(*rapid.T){
-		"push": func(t *rapid.T) {
-			if ok := q.TryPush(next); ok != (len(model) < q.Cap()) {
-				t.Fatalf("TryPush %v with %d of %d inside", ok, len(model), q.Cap())
-			} else if ok {
-				model = append(model, next)
-				next++
-			}
-		},
-		"pop": func(t *rapid.T) {
-			into := make([]int, rapid.IntRange(0, 20).Draw(t, "n"))
-			n := q.Pop(into)
-			if want := min(len(into), len(model)); n != want {
-				t.Fatalf("popped %d, want %d", n, want)
-			}
-			for i, v := range into[:n] {
-				if v != model[i] {
-					t.Fatalf("value %d is %d, want %d", i, v, model[i])
+	for _, op := range operations {
+		n := int(op & 31)
+		if op>>5 < 2 {
+			for range n {
+				ok := q.TryPush(next)
+				if ok != (len(model) < q.Cap()) {
+					t.Fatalf("TryPush %v with %d of %d inside", ok, len(model), q.Cap())
+				}
+				if ok {
+					model = append(model, next)
+					next++
 				}
 			}
-			model = model[n:]
-		},
-		"": func(t *rapid.T) {
-			if q.Ready() != (len(model) > 0) || q.Depth() != len(model) {
-				t.Fatalf("ready %v, depth %d, want %d", q.Ready(), q.Depth(), len(model))
+		} else {
+			into := make([]int, n)
+			got := q.Pop(into)
+			if want := min(n, len(model)); got != want || !slices.Equal(into[:got], model[:got]) {
+				t.Fatalf("popped %v, want %v", into[:got], model[:want])
 			}
-		},
-	})
+			model = model[got:]
+		}
+		if q.Ready() != (len(model) > 0) || q.Depth() != len(model) {
+			t.Fatalf("ready %v, depth %d, want %d", q.Ready(), q.Depth(), len(model))
+		}
+	}
 }

@@ -3,6 +3,7 @@ package ring
 // Edges of the SPSC ring, each by name, and its model.
 
 import (
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -177,75 +178,114 @@ func TestPushAndPopDoNotAllocate(t *testing.T) {
 	}
 }
 
-// Random operations on one goroutine against a slice.
-func TestSPSCModel(t *testing.T) { rapid.Check(t, modelSPSC) }
-
-func FuzzSPSCModel(f *testing.F) { f.Fuzz(rapid.MakeFuzz(modelSPSC)) }
-
-func modelSPSC(t *rapid.T) {
-	p, c := NewSPSC[int](rapid.IntRange(1, 16).Draw(t, "capacity"))
-	var model []int
-	next, closed := 0, false
-	values := func(n int) []int {
-		vs := make([]int, n)
-		for i := range vs {
-			vs[i] = next + i
-		}
-		return vs
-	}
-	t.Repeat(map[string]func(*rapid.T){
-		"push": func(t *rapid.T) {
-			if closed {
-				return
-			}
-			vs := values(rapid.IntRange(0, 20).Draw(t, "n"))
-			n := p.Push(vs)
-			if want := min(len(vs), p.Cap()-len(model)); n != want {
-				t.Fatalf("pushed %d, want %d", n, want)
-			}
-			model = append(model, vs[:n]...)
-			next += n
-		},
-		"tryPush": func(t *rapid.T) {
-			if closed {
-				return
-			}
-			if ok := p.TryPush(next); ok != (len(model) < p.Cap()) {
-				t.Fatalf("TryPush %v with %d of %d inside", ok, len(model), p.Cap())
-			} else if ok {
-				model = append(model, next)
-				next++
-			}
-		},
-		"pop": func(t *rapid.T) {
-			into := make([]int, rapid.IntRange(0, 20).Draw(t, "n"))
-			n := c.Pop(into)
-			if want := min(len(into), len(model)); n != want {
-				t.Fatalf("popped %d, want %d", n, want)
-			}
-			for i, v := range into[:n] {
-				if v != model[i] {
-					t.Fatalf("value %d is %d, want %d", i, v, model[i])
-				}
-			}
-			model = model[n:]
-		},
-		"tryPop": func(t *rapid.T) {
-			v, ok := c.TryPop()
-			if ok != (len(model) > 0) || ok && v != model[0] {
-				t.Fatalf("TryPop %d %v, want %v", v, ok, model)
-			} else if ok {
-				model = model[1:]
-			}
-		},
-		"close": func(*rapid.T) { p.Close(); closed = true },
-		"": func(t *rapid.T) {
-			if c.Len() != len(model) || p.Free() != p.Cap()-len(model) || c.Gauge().Depth() != len(model) {
-				t.Fatalf("len %d, free %d, want len %d", c.Len(), p.Free(), len(model))
-			}
-			if c.Drained() != (closed && len(model) == 0) {
-				t.Fatalf("drained %v", c.Drained())
-			}
-		},
+// Random operations on one goroutine against a slice. An operation is a byte: what (3 bits) and how many (5 bits).
+func TestSPSCModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		checkSPSC(t, rapid.Byte().Draw(t, "capacity"), rapid.SliceOf(rapid.Byte()).Draw(t, "operations"))
 	})
+}
+
+func FuzzSPSCModel(f *testing.F) {
+	f.Fuzz(func(t *testing.T, capacity byte, operations []byte) { checkSPSC(t, capacity, operations) })
+}
+
+// failer is *testing.T or *rapid.T.
+type failer interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// spscModel is a ring and the slice that it must behave like.
+type spscModel struct {
+	failer
+	p      *Producer[int]
+	c      *Consumer[int]
+	model  []int
+	next   int // the next value to push
+	closed bool
+}
+
+func checkSPSC(t failer, capacity byte, operations []byte) {
+	m := &spscModel{failer: t}
+	m.p, m.c = NewSPSC[int](int(capacity) % 17)
+	for _, op := range operations {
+		n := int(op & 31)
+		switch op >> 5 {
+		case 0:
+			m.push(n)
+		case 1:
+			m.tryPush()
+		case 2:
+			m.pop(n)
+		case 3:
+			m.tryPop()
+		case 4:
+			m.p.Close()
+			m.closed = true
+		}
+		m.check()
+	}
+}
+
+func (m *spscModel) push(n int) {
+	if m.closed {
+		return
+	}
+	values := make([]int, n)
+	for i := range values {
+		values[i] = m.next + i
+	}
+	got := m.p.Push(values)
+	if want := min(n, m.p.Cap()-len(m.model)); got != want {
+		m.Fatalf("pushed %d, want %d", got, want)
+	}
+	m.model = append(m.model, values[:got]...)
+	m.next += got
+}
+
+func (m *spscModel) tryPush() {
+	if m.closed {
+		return
+	}
+	ok := m.p.TryPush(m.next)
+	if ok != (len(m.model) < m.p.Cap()) {
+		m.Fatalf("TryPush %v with %d of %d inside", ok, len(m.model), m.p.Cap())
+	}
+	if ok {
+		m.model = append(m.model, m.next)
+		m.next++
+	}
+}
+
+func (m *spscModel) pop(n int) {
+	into := make([]int, n)
+	got := m.c.Pop(into)
+	if want := min(n, len(m.model)); got != want || !slices.Equal(into[:got], m.model[:got]) {
+		m.Fatalf("popped %v, want %v", into[:got], m.model[:want])
+	}
+	m.model = m.model[got:]
+}
+
+func (m *spscModel) tryPop() {
+	v, ok := m.c.TryPop()
+	if ok != (len(m.model) > 0) || ok && v != m.model[0] {
+		m.Fatalf("TryPop %d %v, want %v", v, ok, m.model)
+	}
+	if ok {
+		m.model = m.model[1:]
+	}
+}
+
+// check holds what can be asked of the ring against the slice.
+func (m *spscModel) check() {
+	n := len(m.model)
+	if known := m.c.Backlog(); known > n {
+		m.Fatalf("the consumer knows of %d values, there are %d", known, n)
+	}
+	if m.c.Len() != n || m.p.Free() != m.p.Cap()-n || m.c.Gauge().Depth() != n || m.c.Backlog() != n {
+		m.Fatalf("len %d, free %d, depth %d, want len %d", m.c.Len(), m.p.Free(), m.c.Gauge().Depth(), n)
+	}
+	if m.c.Drained() != (m.closed && n == 0) {
+		m.Fatalf("drained %v", m.c.Drained())
+	}
 }

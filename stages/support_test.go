@@ -10,12 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // sample is a usual event: 10 fields and about 450 bytes, like the figures in DESIGN.md.
 func sample() *eventv1.Event {

@@ -125,11 +125,11 @@ func TestAdmissionTimeoutIsOne(t *testing.T) {
 
 func TestUnarySilenceEndsBeforeTheCallersDeadline(t *testing.T) {
 	g := start(t, nil)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	s := g.rawStream(ctx, unaryMethod)
-	var answer []byte
-	wantStatus(t, s.RecvMsg(&answer), codes.Unavailable, "NOT_SENT")
+	err := beforeDeadline(t, func(ctx context.Context) error {
+		var answer []byte
+		return g.rawStream(ctx, unaryMethod).RecvMsg(&answer)
+	})
+	wantStatus(t, err, codes.Unavailable, "NOT_SENT")
 	if n := g.pipeline.Totals(stages.FromGRPC).Accepted; n != 0 {
 		t.Errorf("%d events accepted", n)
 	}
