@@ -33,6 +33,10 @@ import (
 const (
 	frameHeaderLength = 9
 	frameTypeData     = 0
+	flagPadded        = 0x8
+	// frameCost is what a DATA frame takes in memory besides its bytes while its message is read: grpc-go hands
+	// over the pieces in which a message came, and a message in frames of one byte took about 30 bytes a frame.
+	frameCost = 64
 	// prefaceLength is that of the client's "PRI * HTTP/2.0..." before its first frame.
 	prefaceLength = 24
 	// readBuffer is grpc-go's default for its own.
@@ -58,6 +62,7 @@ type recvConn struct {
 	have    int // bytes of header so far
 	payload int // bytes of the frame's payload still to come
 	stream  uint32
+	padded  bool // the next byte is the length of the padding
 
 	// unread is what the connection's streams hold.
 	unread atomic.Int64
@@ -84,6 +89,10 @@ type recvStream struct {
 	conn   *recvConn
 	id     uint32
 	unread atomic.Int64
+	// extra is what frameCost has added to unread since the last message was complete.
+	extra atomic.Int64
+	// watched ends the watch for the end of a call that never reaches its handler.
+	watched func() bool
 
 	// Large bodies; guarded by limit.mu.
 	shared, queued int64
@@ -144,6 +153,10 @@ func (c *recvConn) walk(p []byte) {
 	}
 	for len(p) > 0 {
 		if c.payload > 0 {
+			if c.padded {
+				c.padded = false
+				c.data(c.payload - 1 - int(p[0]))
+			}
 			n := min(c.payload, len(p))
 			c.payload -= n
 			p = p[n:]
@@ -164,14 +177,27 @@ func (c *recvConn) frame() {
 	h := &c.header
 	c.payload = int(h[0])<<16 | int(h[1])<<8 | int(h[2])
 	c.stream = binary.BigEndian.Uint32(h[5:]) & math.MaxInt32
+	c.padded = false
 	if h[3] != frameTypeData || c.payload == 0 {
+		return
+	}
+	if h[4]&flagPadded != 0 { // grpc-go drops padding, and no handler ever takes it off
+		c.padded = true
+		return
+	}
+	c.data(c.payload)
+}
+
+// data charges n bytes of message data to the frame's stream.
+func (c *recvConn) data(n int) {
+	if n <= 0 {
 		return
 	}
 	c.mu.Lock()
 	s := c.streams[c.stream]
 	c.mu.Unlock()
 	if s != nil {
-		s.received(c.payload)
+		s.received(n)
 	}
 }
 
@@ -211,8 +237,9 @@ func (c *recvConn) charge(n int64) {
 
 // received charges a DATA frame. After close it charges nothing: grpc-go drops the bytes of ended streams.
 func (s *recvStream) received(n int) {
-	if s.unread.Add(int64(n)) > 0 {
-		s.conn.charge(int64(n))
+	if s.unread.Add(int64(n)+frameCost) > 0 {
+		s.conn.charge(int64(n) + frameCost)
+		s.extra.Add(frameCost)
 	}
 }
 
@@ -223,8 +250,22 @@ func (s *recvStream) delivered(n int) {
 	}
 }
 
+// complete takes off what the frames of the messages so far have cost. Frames of the next message may be among them:
+// what waits unread is put together by grpc-go and costs less.
+func (s *recvStream) complete() {
+	if n := s.extra.Swap(0); n > 0 {
+		s.delivered(int(n))
+	}
+}
+
 // streamClosed is so far below 0 that no further frames bring it back above.
 const streamClosed = math.MinInt64 / 2
+
+// release is close by the handler.
+func (s *recvStream) release() {
+	s.watched()
+	s.close()
+}
 
 // close gives back what the stream's handler has not read. Further calls do nothing.
 //
@@ -261,6 +302,9 @@ func tapIngest(ctx context.Context, info *tap.Info) (context.Context, error) {
 	c.mu.Lock()
 	c.streams[s.id] = s
 	c.mu.Unlock()
+	// Not every call comes to a handler: grpc-go itself refuses an unknown grpc-encoding, or a deadline that has
+	// just passed. Their accounts would stay as long as the connection.
+	s.watched = context.AfterFunc(ctx, s.close)
 	return context.WithValue(ctx, recvStreamKey{}, s), nil
 }
 
