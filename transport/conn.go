@@ -45,6 +45,11 @@ const (
 	pausePoll = 10 * time.Millisecond
 )
 
+// maxMeanwhile is how many frames without data are read while one Write to the peer is under way.
+const maxMeanwhile = 1000
+
+var errDeafFlood = errors.New("the client sends frames without end and reads nothing")
+
 var errOverShare = errors.New("the connection held more than its share of MAX_RECV_BYTES for too long")
 
 // recvConn is the server's side of one connection. Read is called by one goroutine, grpc-go's reader.
@@ -66,6 +71,13 @@ type recvConn struct {
 
 	// unread is what the connection's streams hold.
 	unread atomic.Int64
+	// sending is the account of the answers that the client has not taken.
+	sending sending
+	// writes is odd while a Write to the peer is under way. lastWrite and meanwhile, the reader's, count the
+	// frames without data that came during one and the same Write.
+	writes    atomic.Uint64
+	lastWrite uint64
+	meanwhile int
 
 	mu      sync.Mutex
 	streams map[uint32]*recvStream
@@ -101,9 +113,9 @@ type recvStream struct {
 	short bool
 }
 
-func newRecvConn(c net.Conn, limit *recvLimit) *recvConn {
+func newRecvConn(c net.Conn, limit *recvLimit, send *sendLimit) *recvConn {
 	r := &recvConn{
-		Conn: c, limit: limit, buffer: bufio.NewReaderSize(c, readBuffer), closed: make(chan struct{}),
+		Conn: c, limit: limit, sending: sending{limit: send}, buffer: bufio.NewReaderSize(c, readBuffer), closed: make(chan struct{}),
 		preface: prefaceLength, streams: make(map[uint32]*recvStream),
 	}
 	host, _, err := net.SplitHostPort(c.RemoteAddr().String())
@@ -128,21 +140,66 @@ func (c *recvConn) Close() error {
 		for _, s := range open {
 			s.close()
 		}
+		c.sending.close()
 	})
 	return err
 }
 
 // Read hands over bytes and walks the frames in them. Between two frames it waits while the gateway's receive
-// memory is full and this connection holds too much of it.
+// memory is full and this connection holds too much of it, or while the peer takes nothing of what is written to it.
 func (c *recvConn) Read(p []byte) (int, error) {
-	if c.have == 0 && c.payload == 0 && c.limit.over(c.unread.Load()) {
-		if err := c.waitForRoom(); err != nil {
-			return 0, err
+	if c.have == 0 && c.payload == 0 {
+		if c.limit.over(c.unread.Load()) {
+			if err := c.waitForRoom(); err != nil {
+				return 0, err
+			}
+		}
+		if c.meanwhile > maxMeanwhile {
+			if err := c.waitForWrite(); err != nil {
+				return 0, err
+			}
 		}
 	}
 	n, err := c.buffer.Read(p)
 	c.walk(p[:n])
 	return n, err
+}
+
+// Write writes to the peer, one call at a time.
+func (c *recvConn) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	defer c.writes.Add(1)
+	return c.Conn.Write(p)
+}
+
+// waitForWrite waits a bounded time until the Write that is under way has ended.
+func (c *recvConn) waitForWrite() error {
+	deadline := time.NewTimer(c.limit.patience)
+	defer deadline.Stop()
+	poll := time.NewTicker(pausePoll)
+	defer poll.Stop()
+	for c.writes.Load() == c.lastWrite {
+		select {
+		case <-poll.C:
+		case <-c.closed:
+			return net.ErrClosed
+		case <-deadline.C:
+			c.limit.cut.Add(1)
+			return errDeafFlood
+		}
+	}
+	c.meanwhile = 0
+	return nil
+}
+
+// control counts a frame without data. grpc-go queues these for the goroutine that writes, most of them without a
+// bound: a peer that reads nothing holds that one up, and filled the gateway's memory with WINDOW_UPDATEs.
+func (c *recvConn) control() {
+	if now := c.writes.Load(); now%2 == 0 || now != c.lastWrite {
+		c.lastWrite, c.meanwhile = now, 0
+		return
+	}
+	c.meanwhile++
 }
 
 func (c *recvConn) walk(p []byte) {
@@ -178,7 +235,11 @@ func (c *recvConn) frame() {
 	c.payload = int(h[0])<<16 | int(h[1])<<8 | int(h[2])
 	c.stream = binary.BigEndian.Uint32(h[5:]) & math.MaxInt32
 	c.padded = false
-	if h[3] != frameTypeData || c.payload == 0 {
+	if h[3] != frameTypeData {
+		c.control()
+		return
+	}
+	if c.payload == 0 {
 		return
 	}
 	if h[4]&flagPadded != 0 { // grpc-go drops padding, and no handler ever takes it off
@@ -318,6 +379,7 @@ func recvStreamOf(ctx context.Context) *recvStream {
 type recvCredentials struct {
 	credentials.TransportCredentials
 	limit *recvLimit
+	send  *sendLimit
 }
 
 // ServerHandshake is the inner one's, counted.
@@ -326,10 +388,10 @@ func (c recvCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.Au
 	if err != nil {
 		return nil, nil, err
 	}
-	return newRecvConn(conn, c.limit), info, nil
+	return newRecvConn(conn, c.limit, c.send), info, nil
 }
 
 // Clone keeps the counting.
 func (c recvCredentials) Clone() credentials.TransportCredentials {
-	return recvCredentials{c.TransportCredentials.Clone(), c.limit}
+	return recvCredentials{c.TransportCredentials.Clone(), c.limit, c.send}
 }

@@ -108,12 +108,15 @@ type frameReader struct {
 	header   [headerLength]byte
 }
 
+// newFrameReader also says that the call's answers are not compressed: they are small, and grpc-go would give their
+// counted buffers back before the compressed ones are written.
 func newFrameReader(ctx context.Context, w wire, maxBytes int, limit *recvLimit) frameReader {
 	r := frameReader{
 		wire: w, stopped: ctx, max: maxBytes, limit: limit, patience: limit.patience, charge: recvStreamOf(ctx),
 	}
 	if name := w.RecvCompress(); name != "" && name != encoding.Identity {
 		r.decompress = encoding.GetCompressor(name)
+		_ = grpc.SetSendCompressor(ctx, encoding.Identity)
 	}
 	return r
 }
@@ -256,6 +259,19 @@ func (r *frameReader) large(length int) ([]byte, stages.Freer, error) {
 		return nil, nil, errTooSlow
 	}
 	return *b, (*ownBuffer)(b), nil
+}
+
+// answer sends b, the encoded answer of a unary call.
+func (r *frameReader) answer(ss grpc.ServerStream, b *[]byte) error {
+	if r.charge == nil {
+		return ss.SendMsg(&answer{bytes: b})
+	}
+	c := r.charge.conn
+	if err := c.send(ss.Context(), b); err != nil {
+		c.sending.Put(b)
+		return reasonStatus(stages.SlowClient, err.Error()).Err()
+	}
+	return ss.SendMsg(&answer{b, &c.sending})
 }
 
 // skipBody reads over the body of a refused message, without keeping any of it.

@@ -57,7 +57,7 @@ func TestCodecHandsAnswersOverWithoutACopy(t *testing.T) {
 	b := buffers.Get(10)
 	copy(*b, "0123456789")
 	first := &(*b)[0]
-	a := &answer{b}
+	a := &answer{bytes: b}
 	data, err := newCodec().Marshal(a)
 	if err != nil || data.Len() != 10 || &data[0].ReadOnlyData()[0] != first || a.bytes != nil {
 		t.Error("copied")
@@ -160,7 +160,7 @@ func TestFrameWalk(t *testing.T) {
 	for cut := 1; cut < 40; cut++ {
 		l := newRecvLimit(stages.MiB)
 		here, there := net.Pipe()
-		c := newRecvConn(here, l)
+		c := newRecvConn(here, l, &sendLimit{})
 		one, three := &recvStream{conn: c, id: 1}, &recvStream{conn: c, id: 3}
 		c.streams[1], c.streams[3] = one, three
 		for rest := b.Bytes(); len(rest) > 0; {

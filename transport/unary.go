@@ -85,7 +85,7 @@ func (s *Server) unary(ss grpc.ServerStream, batch bool) error {
 	if batch {
 		encoded = encodeBatch
 	}
-	return ss.SendMsg(&answer{encoded(m)})
+	return r.answer(ss, encoded(m))
 }
 
 // await submits m and waits until every event of it is answered. With an error nobody waits for m any more, and
