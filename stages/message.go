@@ -110,7 +110,9 @@ type Message struct {
 	// Deadline bounds the wait for an outcome (design.md 2.6).
 	Deadline time.Time
 
-	// Results has one entry an event, in request order.
+	// Count is the number of events, and Results has one entry for each, in request order. A large message gets
+	// its results, 70 bytes an event, only when it is admitted or refused: what waits for admission stays small.
+	Count   int
 	Results []Result
 	// Charge is the bytes of memory that the message pins, and Admitted whether admission took them; the
 	// pipeline's.
@@ -132,12 +134,13 @@ func (m *Message) Arm(n int) {
 		m.Results = m.Results[:n]
 		clear(m.Results)
 	}
+	m.Count = n
 	m.pending.Store(int32(n))
 	m.refs.Store(int32(n) + 1)
 }
 
 // Events is the number of events the message counts as.
-func (m *Message) Events() int { return len(m.Results) }
+func (m *Message) Events() int { return m.Count }
 
 // Answered reports whether every event has its outcome; Results may then be read.
 func (m *Message) Answered() bool { return m.pending.Load() == 0 }
