@@ -6,8 +6,8 @@ package transport
 // 64 KiB. A client that shuts its windows and goes on calling made the gateway hold 160 MiB of answers on one
 // connection (256 batches of 10,000 events), for as long as it liked; nothing of that is in any other budget. So
 // the buffers of answers are counted, by connection and in sum, until grpc-go gives them back. When the sum is
-// over sendRoom, a connection that holds more than its share of it waits before it sends more, and is closed
-// after SEND_TIMEOUT.
+// over sendRoom, a connection that holds more than its share of it waits before it sends more; so does one that holds
+// more than maxSendShare in any case. When nothing of it is taken for SEND_TIMEOUT, it is closed.
 
 import (
 	"context"
@@ -21,6 +21,8 @@ const (
 	sendRoom = 64 << 20
 	// minSendShare is what a connection may hold however many there are.
 	minSendShare = 256 << 10
+	// maxSendShare is what one may hold when there is room: several answers of the largest batches.
+	maxSendShare = 16 << 20
 	// answerCost is what an answer takes besides its buffer (grpc-go's queue and headers), roughly.
 	answerCost = 512
 )
@@ -38,7 +40,7 @@ type sendLimit struct {
 
 // over reports whether a connection that holds n must wait.
 func (l *sendLimit) over(n int64) bool {
-	return l.held.Load() > l.room && n > max(l.room/max(l.holders.Load(), 1), minSendShare)
+	return n > maxSendShare || l.held.Load() > l.room && n > max(l.room/max(l.holders.Load(), 1), minSendShare)
 }
 
 // sending is a connection's account in the limit. It is the mem.BufferPool of its answers.
@@ -91,7 +93,8 @@ func (c *recvConn) send(ctx context.Context, b *[]byte) error {
 	defer deadline.Stop()
 	poll := time.NewTicker(pausePoll)
 	defer poll.Stop()
-	for s.limit.over(s.held.Load()) {
+	last := s.held.Load()
+	for s.limit.over(last) {
 		select {
 		case <-poll.C:
 		case <-ctx.Done():
@@ -101,6 +104,11 @@ func (c *recvConn) send(ctx context.Context, b *[]byte) error {
 			_ = c.Close()
 			return errUnread
 		}
+		now := s.held.Load()
+		if now < last { // it reads, slowly
+			deadline.Reset(s.limit.timeout)
+		}
+		last = now
 	}
 	return nil
 }
