@@ -118,11 +118,7 @@ func newRecvConn(c net.Conn, limit *recvLimit, send *sendLimit) *recvConn {
 		Conn: c, limit: limit, sending: sending{limit: send}, buffer: bufio.NewReaderSize(c, readBuffer), closed: make(chan struct{}),
 		preface: prefaceLength, streams: make(map[uint32]*recvStream),
 	}
-	host, _, err := net.SplitHostPort(c.RemoteAddr().String())
-	if err != nil {
-		host = c.RemoteAddr().String()
-	}
-	r.addr = connAddr{Addr: c.RemoteAddr(), conn: r, host: host}
+	r.addr = connAddr{Addr: c.RemoteAddr(), conn: r, host: hostOf(c.RemoteAddr())}
 	return r
 }
 

@@ -314,6 +314,27 @@ func TestConnectionLimitRefuses(t *testing.T) {
 	g.good()
 }
 
+// TestConnectionsFromOneAddress: one address cannot take all places.
+func TestConnectionsFromOneAddress(t *testing.T) {
+	g := start(t, func(c *setup) { c.config.MaxConnectionsEach = 20 })
+	from := func(host string) net.Conn {
+		c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(host)}}).Dial("tcp", g.server.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	for range 100 {
+		from("127.0.0.2")
+	}
+	g.eventually("80 refused", func() bool { return g.server.listener.refused.Load() == 80 })
+	if n := g.server.listener.open.Load(); n != 20 {
+		t.Errorf("%d connections open", n)
+	}
+	g.good() // from 127.0.0.1
+}
+
 func TestSilentBodyIsNotCountedForEver(t *testing.T) {
 	g := start(t, nil)
 	c := g.rawHTTP2()

@@ -90,7 +90,7 @@ func New(cfg Config, p Pipeline, creds credentials.TransportCredentials) (*Serve
 		clients:  newClientTable(maxClients, p.NewClient),
 		recv:     newRecvLimit(cfg.MaxReceive),
 		send:     &sendLimit{room: sendRoom, timeout: cfg.SendTimeout},
-		listener: &limitListener{Listener: l, max: int64(cfg.MaxConnections)},
+		listener: newLimitListener(l, cfg.MaxConnections, cfg.MaxConnectionsEach),
 		health:   health.NewServer(),
 		metrics:  newMeters(),
 	}
