@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -63,7 +64,7 @@ var hostileBodies = newHostileTable("TestHostileBodies", nil, []hostileRow{
 	{"H29e", "gzip with a cut tail on a stream, then a good event", "INVALID_ARGUMENT MALFORMED_EVENT; OK",
 		body(streamMethod, join(cutGzip(), goodFrame()), usesGzip)},
 	{"H29f", "a good event, compressed with gzip", "OK", body(unaryMethod, gzipped(goodFrame()[5:], 0), usesGzip)},
-	{"H30", "`grpc-encoding: unknown`", "", body(unaryMethod, goodFrame(), "grpc-encoding: unknown")},
+	{"H30", "`grpc-encoding: unknown`", `UNIMPLEMENTED (grpc: Decompressor is not installed for grpc-encoding "unknown")`, body(unaryMethod, goodFrame(), "grpc-encoding: unknown")},
 	{"H31a", "gzip bomb, 50 MB in 50 KB", "INVALID_ARGUMENT MESSAGE_TOO_LARGE", body(unaryMethod, gzipped(nil, 50_000_000), usesGzip)},
 	{"H31b", "the same three times on a stream, then a good event",
 		"INVALID_ARGUMENT MESSAGE_TOO_LARGE; INVALID_ARGUMENT MESSAGE_TOO_LARGE; INVALID_ARGUMENT MESSAGE_TOO_LARGE; OK",
@@ -84,7 +85,7 @@ var hostileBodies = newHostileTable("TestHostileBodies", nil, []hostileRow{
 		c.send(id, nil, true)
 		return c.answer(id)
 	}},
-	{"X22", "256 KiB of a message in frames of one byte, 16 times at once", "16 open", dribble},
+	{"X22", "200,000 frames of one byte in each of 4 messages at once", "4 open", dribble},
 	{"X23", "a stream of good events, each padded with 255 bytes: 20,000 of them", "OK", padded},
 })
 
@@ -110,7 +111,7 @@ func cutGzip() []byte {
 // dribble fills windows with frames of one byte, which cost more memory than what is in them.
 func dribble(c *rawClient) string {
 	var ids []uint32
-	for range 16 {
+	for range 4 {
 		id := c.begin(fields(unaryMethod), false)
 		ids = append(ids, id)
 		c.send(id, frameHeader(0, 260_000), false)
@@ -133,7 +134,7 @@ func dribble(c *rawClient) string {
 			open++
 		}
 	}
-	return string(rune('0'+open/10)) + string(rune('0'+open%10)) + " open"
+	return fmt.Sprintf("%d open", open)
 }
 
 // padded sends events with as much padding as HTTP/2 allows and reads the answers.

@@ -19,7 +19,9 @@ import (
 )
 
 // onStream sends a message on a stream, then a good event.
-func onStream(message []byte) func(*rawClient) string { return body(streamMethod, join(message, goodFrame())) }
+func onStream(message []byte) func(*rawClient) string {
+	return body(streamMethod, join(message, goodFrame()))
+}
 
 // with is onStream for a good event that was changed.
 func with(change func(*eventv1.Event)) func(*rawClient) string { return onStream(eventWith(change)) }
@@ -80,11 +82,11 @@ var hostileEvents = newHostileTable("TestHostileEvents", nil, []hostileRow{
 	{"H33c", "the same 400,000 deep", malformed, onStream(eventAnd(groups(400_000)...))},
 	{"H33d", "a group that never ends", malformed, onStream(eventAnd(15<<3 | 3))},
 	{"H34a", "a batch of no events, unary", "INVALID_ARGUMENT EMPTY_BATCH", body(unaryBatchMethod, frameOf(nil))},
-	{"H34b", "a batch of no events on a stream, then a good one", "", body(batchStreamMethod, join(frameOf(nil), goodFrame()))},
+	{"H34b", "a batch of no events on a stream, then a good one", "0 OK, 1 INVALID_ARGUMENT EMPTY_BATCH; 1 OK", body(batchStreamMethod, join(frameOf(nil), goodFrame()))},
 	{"H34c", "a batch of 10,001 events (MAX_BATCH_EVENTS + 1)", "INVALID_ARGUMENT TOO_MANY_EVENTS", body(unaryBatchMethod, batchOf(10_001))},
-	{"H34d", "a batch of 100,001 events on a stream, then a good one", "", body(batchStreamMethod, join(batchOf(100_001), goodFrame()))},
+	{"H34d", "a batch of 100,001 events on a stream, then a good one", "0 OK, 1 INVALID_ARGUMENT TOO_MANY_EVENTS; 1 OK", body(batchStreamMethod, join(batchOf(100_001), goodFrame()))},
 	{"H34e", "a batch of 2,000,000 empty events, 4 MB", "INVALID_ARGUMENT TOO_MANY_EVENTS", body(unaryBatchMethod, batchOf(2_000_000))},
-	{"H34f", "a batch of 10,000 empty events, a result wanted for each", "", body(unaryBatchMethod, batchOf(10_000, 2<<3, 1))},
+	{"H34f", "a batch of 10,000 empty events, a result wanted for each", "0 OK, 10000 INVALID_ARGUMENT INVALID_EVENT source", body(unaryBatchMethod, batchOf(10_000, 2<<3, 1))},
 	{"H35a", "10,000 metadata entries", invalid + "metadata; OK", with(metadataOf(10_000, 1, 1))},
 	{"H35b", "65 metadata entries", invalid + "metadata; OK", with(metadataOf(65, 1, 1))},
 	{"H35c", "64 metadata entries", "OK; OK", with(metadataOf(64, 1, 1))},
@@ -101,7 +103,7 @@ var hostileEvents = newHostileTable("TestHostileEvents", nil, []hostileRow{
 	{"H36a", "no partition key", "OK; OK", with(func(e *eventv1.Event) { e.PartitionKey = "" })},
 	{"H36b", "a partition key of 4 KiB", "OK; OK", with(func(e *eventv1.Event) { e.PartitionKey = strings.Repeat("k", 4<<10) })},
 	{"H36c", "a partition key of 4 KiB and a byte", invalid + "partition_key; OK", with(func(e *eventv1.Event) { e.PartitionKey = strings.Repeat("k", 4<<10+1) })},
-	{"H36d", "a partition key of 1 MB", "", with(func(e *eventv1.Event) { e.PartitionKey = strings.Repeat("k", 1<<20) })},
+	{"H36d", "a partition key of 1 MB", "INVALID_ARGUMENT EVENT_TOO_LARGE; OK", with(func(e *eventv1.Event) { e.PartitionKey = strings.Repeat("k", 1<<20) })},
 	{"H36e", "a partition key of 0xFF", "INVALID_ARGUMENT MALFORMED_EVENT partition_key; OK", onStream(eventAnd(field(12, 0xff, 0xff)...))},
 	{"H36f", "200,000 different partition keys", "200000 OK", manyKeys},
 	{"H37a", "timestamp 0", "OK; OK", withTime(0, 0)},

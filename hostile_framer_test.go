@@ -41,6 +41,7 @@ type rawClient struct {
 	block  bytes.Buffer
 	coder  *hpack.Encoder
 	next   uint32
+	mute   bool // the reader acknowledges nothing
 
 	writeMu sync.Mutex // framer's writing side, also the reader's acknowledgements
 
@@ -86,7 +87,7 @@ func dialRaw(t *testing.T, address string) *rawClient {
 func openRaw(t *testing.T, address string, settings ...http2.Setting) *rawClient {
 	t.Helper()
 	c := dialRaw(t, address)
-	c.greet(settings...)
+	c.greet(append([]http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 1 << 30}}, settings...)...)
 	go c.read()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,7 +116,7 @@ func (c *rawClient) read() {
 		reply := c.take(f)
 		c.mu.Unlock()
 		c.changed.Broadcast()
-		if reply != nil {
+		if reply != nil && !c.mute {
 			c.writeMu.Lock()
 			_ = reply()
 			c.writeMu.Unlock()
@@ -144,7 +145,8 @@ func (c *rawClient) take(f http2.Frame) (reply func() error) {
 			return func() error { return c.framer.WritePing(true, data) }
 		}
 	case *http2.GoAwayFrame:
-		c.goaway = strings.TrimSpace("GOAWAY " + f.ErrCode.String() + " " + string(f.DebugData()))
+		debug, _, _ := strings.Cut(string(f.DebugData()), ". ")
+		c.goaway = strings.TrimSpace("GOAWAY " + f.ErrCode.String() + " " + debug)
 	case *http2.RSTStreamFrame:
 		if a != nil && !a.ended { // after the status it only says that the rest of the request is not wanted
 			a.reset, a.ended = "RST "+f.ErrCode.String(), true
