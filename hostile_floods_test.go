@@ -208,3 +208,12 @@ func deafFlood(kind http2.FrameType, stream uint32, payload []byte) func(victim,
 		return "closed"
 	}
 }
+
+// init adds floods to the tables, for the page that lists all rows.
+func init() {
+	var rows []hostileRow
+	for _, f := range floods {
+		rows = append(rows, hostileRow{id: f.id, input: f.input, answer: f.answer})
+	}
+	newHostileTable("TestHostileFloods", nil, rows)
+}

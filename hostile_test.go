@@ -218,3 +218,24 @@ func batchText(frame []byte) string {
 	}
 	return text
 }
+
+// TestHostileInputsAreDocumented: docs/hostile-inputs.md has every row, word by word, and each id is there once.
+func TestHostileInputsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("docs/hostile-inputs.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, table := range hostileTables {
+		for _, row := range table.rows {
+			line := fmt.Sprintf("| %s | %s | `%s` | `%s` |", row.id, row.input, row.answer, table.test)
+			if !strings.Contains(string(page), "\n"+line+"\n") {
+				t.Errorf("docs/hostile-inputs.md lacks the line\n%s", line)
+			}
+			if seen[row.id] {
+				t.Errorf("%s is there twice", row.id)
+			}
+			seen[row.id] = true
+		}
+	}
+}

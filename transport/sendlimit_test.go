@@ -103,7 +103,7 @@ func TestFloodWithoutReading(t *testing.T) {
 		}
 	}()
 	read, err := 0, error(nil)
-	for err == nil {
+	for err == nil && read < 1<<20 {
 		var n int
 		n, err = c.Read(make([]byte, frameHeaderLength+4))
 		read += n
