@@ -42,7 +42,7 @@ func notBuilt(environ map[string]string) (problems []error) {
 		if off, err := strconv.ParseBool(value); harmless == "false" && err == nil && !off {
 			continue
 		}
-		problems = append(problems, fmt.Errorf("%s: not in this version; unset it", name))
+		problems = append(problems, fmt.Errorf("%s: not in this version; unset it", oneLine(name)))
 	}
 	return problems
 }

@@ -222,3 +222,39 @@ func FuzzEnvironment(f *testing.F) {
 		}
 	})
 }
+
+// FuzzEnvironmentBlock sets many variables at once: no panic, one short line a problem and a warning, and the same
+// ones every time.
+func FuzzEnvironmentBlock(f *testing.F) {
+	for _, seed := range []string{
+		"", "GRPC_PORT=0\nHTTP_PORT=0", "SINK=log\nLOG_OUTPUT=stdout", "KAFKA_BROKERS=a:1,b\nKAFKA_REQUIRED_ACKS=none",
+		"MAX_EVENT_BYTES=1GiB\nGRPC_MAX_MESSAGE_BYTES=1KiB\nMAX_RECV_BYTES=1", "AUTH_ENABLED=true\nJWT_SECRET=hush",
+		"BATCH_LINGER=1h\nDELIVERY_TIMEOUT=1s\nBREAKER_OPEN_AFTER=2s\nSHUTDOWN_GRACE=1h", "GRPC_PROT=1\nSTAGE_DECODE_WORKER=\nLOG_=\nMAX_=",
+		"METRICS_PATH=/{\nMETRICS_ENABLED=maybe\nHTTP_BIND=::1%eth0", "RATE_LIMIT_RPS=NaN\nRATE_LIMIT_BURST=-9223372036854775808",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, block string) {
+		environ := map[string]string{}
+		for line := range strings.Lines(block) {
+			if name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "="); ok && name != "" {
+				environ[name] = value
+			}
+		}
+		c, problems, warnings := load(environ)
+		said := append(lines(problems), warnings...)
+		for _, line := range said {
+			if strings.ContainsAny(line, "\n\r") || len(line) > 3*maxShown {
+				t.Errorf("%q is more than one short line", line)
+			}
+			if secret := environ["JWT_SECRET"]; len(secret) > 8 && strings.Contains(line, secret) {
+				t.Errorf("%q has a secret", line)
+			}
+		}
+		_ = c.settings(environ)
+		_, again, warned := load(environ)
+		if !slices.Equal(said, append(lines(again), warned...)) {
+			t.Errorf("%q, then %q", said, lines(again))
+		}
+	})
+}

@@ -95,7 +95,7 @@ func FuzzRecordRoundTrip(f *testing.F) {
 		}
 		want := request.GetEvent()
 		if want.ProtoReflect().SetUnknown(nil); want.Id == "" {
-			want.Id = string(ev.ID)
+			want.Id = string(ev.ID.Value)
 		}
 		if want.Timestamp == nil {
 			want.Timestamp = timestamppb.New(received)

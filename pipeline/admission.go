@@ -137,6 +137,7 @@ func (p *Pipeline) Admit(ctx context.Context, m *stages.Message, wait time.Durat
 		return v
 	}
 	m.Admitted = true
+	p.messages.arm(m)
 	return nil
 }
 

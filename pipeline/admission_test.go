@@ -166,3 +166,28 @@ func TestConfigProblemsNameVariableValueAndBounds(t *testing.T) {
 		t.Error("New took a broken configuration")
 	}
 }
+
+// TestWaitingMessagesAreSmall: what waits for admission has no results yet, whatever it announces.
+func TestWaitingMessagesAreSmall(t *testing.T) {
+	h := newHarness(t, func(*Config, *Parts) {})
+	v := stages.Verdict{Outcome: stages.Refused, Reason: stages.Overloaded}
+	for _, n := range []int{1, smallMessage, smallMessage + 1, 1024, 1025, 10_000, 10_000, 1000} {
+		m := h.p.Receive(h.client, nil, nil, stages.Batch, n)
+		if n > smallMessage && cap(m.Results) > 0 || m.Events() != n {
+			t.Errorf("a message of %d events that waits has %d results and counts as %d events", n, cap(m.Results), m.Events())
+		}
+		if n%2 == 0 {
+			h.p.Reject(m, v)
+			continue
+		}
+		h.p.Refuse(m, v)
+		if len(m.Results) != n || m.Results[n-1].Reason != stages.Overloaded {
+			t.Errorf("refused with %d results of %d", len(m.Results), n)
+		}
+		h.p.Release(m)
+	}
+	h.close()
+	if totals := h.p.Totals(stages.FromGRPC); totals.Outcomes[stages.Refused] != totals.Accepted || h.p.InFlight() != 0 {
+		t.Errorf("%+v, %d in flight", totals, h.p.InFlight())
+	}
+}

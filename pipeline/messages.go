@@ -13,23 +13,65 @@ import (
 
 // messagePool keeps messages by the number of results they have room for, so
 // that a unary call does not carry the 700 KiB of a batch of 10,000.
-type messagePool struct{ classes [len(resultClasses)]sync.Pool }
-
-// resultClasses are the sizes of the pools; a message with more results is not kept.
-var resultClasses = [...]int{4, 128, 1024}
-
-func (mp *messagePool) get(n int) *stages.Message {
-	for i, size := range resultClasses {
-		if n <= size {
-			if m, ok := mp.classes[i].Get().(*stages.Message); ok {
-				return m
-			}
-			return stages.NewMessage(size)
-		}
-	}
-	return &stages.Message{}
+type messagePool struct {
+	classes [len(resultClasses)]sync.Pool
+	// bare are messages without results.
+	bare sync.Pool
 }
 
+// resultClasses are the sizes of the pools; more results are not kept.
+var resultClasses = [...]int{4, 128, 1024}
+
+// smallMessage is the most events for which a message has its results from the start. A client can leave thousands
+// of messages waiting for admission, 20 KB each on the wire: their results would take thirty times as much.
+const smallMessage = 128
+
+// class is the pool for n results, len(resultClasses) when there is none.
+func class(n int) int {
+	for i, size := range resultClasses {
+		if n <= size {
+			return i
+		}
+	}
+	return len(resultClasses)
+}
+
+// get returns a message of n events; above smallMessage it has no results until arm.
+func (mp *messagePool) get(n int) *stages.Message {
+	if n > smallMessage {
+		m, ok := mp.bare.Get().(*stages.Message)
+		if !ok {
+			m = stages.NewMessage(0)
+		}
+		m.Count = n
+		return m
+	}
+	i := class(n)
+	m, ok := mp.classes[i].Get().(*stages.Message)
+	if !ok {
+		m = stages.NewMessage(resultClasses[i])
+	}
+	m.Arm(n)
+	return m
+}
+
+// arm gives m its results, if it has none yet.
+func (mp *messagePool) arm(m *stages.Message) {
+	if len(m.Results) == m.Count {
+		return
+	}
+	if i := class(m.Count); i < len(resultClasses) {
+		if donor, ok := mp.classes[i].Get().(*stages.Message); ok {
+			m.Take(donor)
+			mp.bare.Put(donor)
+		} else {
+			m.Take(stages.NewMessage(resultClasses[i]))
+		}
+	}
+	m.Arm(m.Count)
+}
+
+// put takes m back, with its results if they fit a class.
 func (mp *messagePool) put(m *stages.Message) {
 	for i, size := range resultClasses {
 		if cap(m.Results) == size {
@@ -37,6 +79,8 @@ func (mp *messagePool) put(m *stages.Message) {
 			return
 		}
 	}
+	m.Take(stages.NewMessage(0))
+	mp.bare.Put(m)
 }
 
 // Receive takes a message from the pool and counts its events as accepted. n is
@@ -44,7 +88,6 @@ func (mp *messagePool) put(m *stages.Message) {
 // is set to now, Deadline to now + DELIVERY_TIMEOUT; the caller may shorten it.
 func (p *Pipeline) Receive(client *stages.Client, frame []byte, buffer stages.Freer, kind stages.Kind, n int) *stages.Message {
 	m := p.messages.get(n)
-	m.Arm(n)
 	m.Frame, m.Buffer, m.Kind, m.Client = frame, buffer, kind, client
 	m.Charge = charge(frame, n)
 	m.Received = time.Now()
@@ -70,6 +113,7 @@ func (p *Pipeline) Submit(lane Lane, m *stages.Message) {
 
 // Refuse answers every event of a message that was not submitted. Completed is not called.
 func (p *Pipeline) Refuse(m *stages.Message, v stages.Verdict) {
+	p.messages.arm(m)
 	m.Owner = nil
 	for i := range m.Results {
 		if m.WinQueued(i) {
@@ -80,6 +124,12 @@ func (p *Pipeline) Refuse(m *stages.Message, v stages.Verdict) {
 	p.callers.add(m.Origin, &v, n)
 	m.Settle(n)
 	m.Drop(n) // never submitted: no event of it exists; the owner's reference stays
+}
+
+// Reject is Refuse and Release for a message whose owner needs no answer an event.
+func (p *Pipeline) Reject(m *stages.Message, v stages.Verdict) {
+	p.callers.add(m.Origin, &v, m.Events())
+	p.recycle(m)
 }
 
 // Expire ends the wait for a submitted m: what is still queued is refused
@@ -140,9 +190,13 @@ func (p *Pipeline) Release(m *stages.Message) { p.drop(m, 1) }
 
 // drop gives n references back and recycles the message with the last one.
 func (p *Pipeline) drop(m *stages.Message, n int) {
-	if !m.Drop(n) {
-		return
+	if m.Drop(n) {
+		p.recycle(m)
 	}
+}
+
+// recycle gives back all that m holds; nobody refers to it any more.
+func (p *Pipeline) recycle(m *stages.Message) {
 	if poison {
 		for i := range m.Frame {
 			m.Frame[i] = poisonByte

@@ -113,7 +113,9 @@ type Message struct {
 	// Deadline bounds the wait for an outcome (design.md 2.6).
 	Deadline time.Time
 
-	// Results has one entry an event, in request order.
+	// Count is the number of events, and Results has one entry for each, in request order. A large message gets
+	// its results, 70 bytes an event, only when it is admitted or refused: what waits for admission stays small.
+	Count   int
 	Results []Result
 	// states has the life of each event's answer. They lie apart from the Results because three processors
 	// write them for every event: 16 of them share a cache line, and a Result takes one for itself.
@@ -138,6 +140,12 @@ func NewMessage(n int) *Message {
 	return &Message{Results: make([]Result, 0, n), states: make([]atomic.Uint32, 0, n)}
 }
 
+// Take gives m, which has not been armed yet, the room that other has.
+func (m *Message) Take(other *Message) {
+	m.Results, m.states = other.Results, other.states
+	other.Results, other.states = nil, nil
+}
+
 // Reset makes m empty for its next use. It keeps the memory for events.
 func (m *Message) Reset() {
 	if m.written.Load() { // else they are as Arm found them
@@ -155,12 +163,13 @@ func (m *Message) Arm(n int) {
 		m.Results, m.states = m.Results[:n], m.states[:n]
 		clear(m.states)
 	}
+	m.Count = n
 	m.pending.Store(int32(n))
 	m.refs.Store(int32(n) + 1)
 }
 
 // Events is the number of events the message counts as.
-func (m *Message) Events() int { return len(m.Results) }
+func (m *Message) Events() int { return m.Count }
 
 // Answered reports whether every event has its outcome; Results may then be read.
 func (m *Message) Answered() bool { return m.pending.Load() == 0 }

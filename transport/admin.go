@@ -27,6 +27,9 @@ const (
 	httpWriteTime  = 30 * time.Second
 	httpIdleTime   = time.Minute
 	httpMaxHeader  = 16 << 10
+	// Connections at once, in sum and from one address: those of operators, scrapers and probes are few.
+	httpConnections     = 1024
+	httpConnectionsEach = 128
 	// profileWriteTime leaves room for a CPU profile or trace of up to two minutes.
 	profileWriteTime = 150 * time.Second
 )
@@ -54,7 +57,7 @@ func NewAdmin(cfg Config, parts AdminParts) (*Admin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("HTTP server on %s: %w", address, err)
 	}
-	a := &Admin{listener: l, parts: parts}
+	a := &Admin{listener: newLimitListener(l, httpConnections, httpConnectionsEach), parts: parts}
 	a.server = &http.Server{
 		Handler: a.handler(cfg), ReadHeaderTimeout: httpHeaderTime, ReadTimeout: httpReadTime,
 		WriteTimeout: httpWriteTime, IdleTimeout: httpIdleTime, MaxHeaderBytes: httpMaxHeader,

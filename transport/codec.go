@@ -7,7 +7,7 @@ package transport
 
 import (
 	"google.golang.org/grpc/encoding"
-	_ "google.golang.org/grpc/encoding/gzip" // requests and answers may be compressed with gzip
+	_ "google.golang.org/grpc/encoding/gzip" // requests may be compressed with gzip
 	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 )
@@ -16,6 +16,16 @@ import (
 type answer struct {
 	// bytes comes from the buffer pool; grpc-go gives it back when it was written to the connection.
 	bytes *[]byte
+	// pool takes bytes back: the connection's account, or nil for the buffer pool itself.
+	pool mem.BufferPool
+}
+
+// home is where the answer's buffer goes.
+func (a *answer) home() mem.BufferPool {
+	if a.pool == nil {
+		return &buffers
+	}
+	return a.pool
 }
 
 // codec is an encoding.CodecV2 with the name "proto".
@@ -31,7 +41,7 @@ func (codec) Name() string { return proto.Name }
 // Marshal hands an answer's buffer over without a copy.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	if a, ok := v.(*answer); ok {
-		b := mem.NewBuffer(a.bytes, &buffers)
+		b := mem.NewBuffer(a.bytes, a.home())
 		a.bytes = nil
 		return mem.BufferSlice{b}, nil
 	}

@@ -20,6 +20,7 @@ type Config struct {
 	MaxMessageBytes      stages.Bytes  `env:"GRPC_MAX_MESSAGE_BYTES" envDefault:"20MiB" doc:"largest gRPC message, decompressed; larger ones are answered MESSAGE_TOO_LARGE"`
 	MaxConcurrentStreams int           `env:"GRPC_MAX_CONCURRENT_STREAMS" envDefault:"256" doc:"most calls and streams at once on one connection"`
 	MaxConnections       int           `env:"GRPC_MAX_CONNECTIONS" envDefault:"4096" doc:"most gRPC connections at once; more are closed when they connect"`
+	MaxConnectionsEach   int           `env:"GRPC_MAX_CONNECTIONS_PER_ADDRESS" envDefault:"1024" doc:"most gRPC connections at once from one IP address; raise it to GRPC_MAX_CONNECTIONS where all clients come through one proxy"`
 	MaxHeaderBytes       stages.Bytes  `env:"GRPC_MAX_HEADER_BYTES" envDefault:"16KiB" doc:"largest header list of a gRPC call"`
 	MaxConnectionAge     time.Duration `env:"GRPC_MAX_CONNECTION_AGE" envDefault:"30m" doc:"how long a stream may live, give or take a tenth; then every message is answered and it ends with STREAM_AGE, so that load balancers can spread clients anew; 0 = for ever"`
 	MaxReceive           stages.Bytes  `env:"MAX_RECV_BYTES" envDefault:"256MiB" doc:"memory for what was received of messages before they are admitted, all connections together"`
@@ -63,6 +64,8 @@ func (c Config) Validate() []error {
 	check(c.MaxConcurrentStreams >= 1 && c.MaxConcurrentStreams <= 1<<20, "GRPC_MAX_CONCURRENT_STREAMS",
 		c.MaxConcurrentStreams, "1 to 1048576")
 	check(c.MaxConnections >= 1 && c.MaxConnections <= 1<<20, "GRPC_MAX_CONNECTIONS", c.MaxConnections, "1 to 1048576")
+	check(c.MaxConnectionsEach >= 1 && c.MaxConnectionsEach <= 1<<20, "GRPC_MAX_CONNECTIONS_PER_ADDRESS",
+		c.MaxConnectionsEach, "1 to 1048576")
 	check(c.MaxHeaderBytes >= stages.KiB && c.MaxHeaderBytes <= 16*stages.MiB, "GRPC_MAX_HEADER_BYTES",
 		c.MaxHeaderBytes, "1KiB to 16MiB")
 	check(c.MaxConnectionAge == 0 || c.MaxConnectionAge >= time.Second, "GRPC_MAX_CONNECTION_AGE",

@@ -33,6 +33,10 @@ import (
 const (
 	frameHeaderLength = 9
 	frameTypeData     = 0
+	flagPadded        = 0x8
+	// frameCost is what a DATA frame takes in memory besides its bytes while its message is read: grpc-go hands
+	// over the pieces in which a message came, and a message in frames of one byte took about 30 bytes a frame.
+	frameCost = 64
 	// prefaceLength is that of the client's "PRI * HTTP/2.0..." before its first frame.
 	prefaceLength = 24
 	// readBuffer is grpc-go's default for its own.
@@ -40,6 +44,11 @@ const (
 	// pausePoll is how often a paused connection looks whether there is room again.
 	pausePoll = 10 * time.Millisecond
 )
+
+// maxMeanwhile is how many frames without data are read while one Write to the peer is under way.
+const maxMeanwhile = 1000
+
+var errDeafFlood = errors.New("the client sends frames without end and reads nothing")
 
 var errOverShare = errors.New("the connection held more than its share of MAX_RECV_BYTES for too long")
 
@@ -58,9 +67,17 @@ type recvConn struct {
 	have    int // bytes of header so far
 	payload int // bytes of the frame's payload still to come
 	stream  uint32
+	padded  bool // the next byte is the length of the padding
 
 	// unread is what the connection's streams hold.
 	unread atomic.Int64
+	// sending is the account of the answers that the client has not taken.
+	sending sending
+	// writes is odd while a Write to the peer is under way. lastWrite and meanwhile, the reader's, count the
+	// frames without data that came during one and the same Write.
+	writes    atomic.Uint64
+	lastWrite uint64
+	meanwhile int
 
 	mu      sync.Mutex
 	streams map[uint32]*recvStream
@@ -84,6 +101,10 @@ type recvStream struct {
 	conn   *recvConn
 	id     uint32
 	unread atomic.Int64
+	// extra is what frameCost has added to unread since the last message was complete.
+	extra atomic.Int64
+	// watched ends the watch for the end of a call that never reaches its handler.
+	watched func() bool
 
 	// Large bodies; guarded by limit.mu.
 	shared, queued int64
@@ -92,16 +113,12 @@ type recvStream struct {
 	short bool
 }
 
-func newRecvConn(c net.Conn, limit *recvLimit) *recvConn {
+func newRecvConn(c net.Conn, limit *recvLimit, send *sendLimit) *recvConn {
 	r := &recvConn{
-		Conn: c, limit: limit, buffer: bufio.NewReaderSize(c, readBuffer), closed: make(chan struct{}),
+		Conn: c, limit: limit, sending: sending{limit: send}, buffer: bufio.NewReaderSize(c, readBuffer), closed: make(chan struct{}),
 		preface: prefaceLength, streams: make(map[uint32]*recvStream),
 	}
-	host, _, err := net.SplitHostPort(c.RemoteAddr().String())
-	if err != nil {
-		host = c.RemoteAddr().String()
-	}
-	r.addr = connAddr{Addr: c.RemoteAddr(), conn: r, host: host}
+	r.addr = connAddr{Addr: c.RemoteAddr(), conn: r, host: hostOf(c.RemoteAddr())}
 	return r
 }
 
@@ -119,21 +136,66 @@ func (c *recvConn) Close() error {
 		for _, s := range open {
 			s.close()
 		}
+		c.sending.close()
 	})
 	return err
 }
 
 // Read hands over bytes and walks the frames in them. Between two frames it waits while the gateway's receive
-// memory is full and this connection holds too much of it.
+// memory is full and this connection holds too much of it, or while the peer takes nothing of what is written to it.
 func (c *recvConn) Read(p []byte) (int, error) {
-	if c.have == 0 && c.payload == 0 && c.limit.over(c.unread.Load()) {
-		if err := c.waitForRoom(); err != nil {
-			return 0, err
+	if c.have == 0 && c.payload == 0 {
+		if c.limit.over(c.unread.Load()) {
+			if err := c.waitForRoom(); err != nil {
+				return 0, err
+			}
+		}
+		if c.meanwhile > maxMeanwhile {
+			if err := c.waitForWrite(); err != nil {
+				return 0, err
+			}
 		}
 	}
 	n, err := c.buffer.Read(p)
 	c.walk(p[:n])
 	return n, err
+}
+
+// Write writes to the peer, one call at a time.
+func (c *recvConn) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	defer c.writes.Add(1)
+	return c.Conn.Write(p)
+}
+
+// waitForWrite waits a bounded time until the Write that is under way has ended.
+func (c *recvConn) waitForWrite() error {
+	deadline := time.NewTimer(c.limit.patience)
+	defer deadline.Stop()
+	poll := time.NewTicker(pausePoll)
+	defer poll.Stop()
+	for c.writes.Load() == c.lastWrite {
+		select {
+		case <-poll.C:
+		case <-c.closed:
+			return net.ErrClosed
+		case <-deadline.C:
+			c.limit.cut.Add(1)
+			return errDeafFlood
+		}
+	}
+	c.meanwhile = 0
+	return nil
+}
+
+// control counts a frame without data. grpc-go queues these for the goroutine that writes, most of them without a
+// bound: a peer that reads nothing holds that one up, and filled the gateway's memory with WINDOW_UPDATEs.
+func (c *recvConn) control() {
+	if now := c.writes.Load(); now%2 == 0 || now != c.lastWrite {
+		c.lastWrite, c.meanwhile = now, 0
+		return
+	}
+	c.meanwhile++
 }
 
 func (c *recvConn) walk(p []byte) {
@@ -144,6 +206,10 @@ func (c *recvConn) walk(p []byte) {
 	}
 	for len(p) > 0 {
 		if c.payload > 0 {
+			if c.padded {
+				c.padded = false
+				c.data(c.payload - 1 - int(p[0]))
+			}
 			n := min(c.payload, len(p))
 			c.payload -= n
 			p = p[n:]
@@ -164,14 +230,31 @@ func (c *recvConn) frame() {
 	h := &c.header
 	c.payload = int(h[0])<<16 | int(h[1])<<8 | int(h[2])
 	c.stream = binary.BigEndian.Uint32(h[5:]) & math.MaxInt32
-	if h[3] != frameTypeData || c.payload == 0 {
+	c.padded = false
+	if h[3] != frameTypeData {
+		c.control()
+		return
+	}
+	if c.payload == 0 {
+		return
+	}
+	if h[4]&flagPadded != 0 { // grpc-go drops padding, and no handler ever takes it off
+		c.padded = true
+		return
+	}
+	c.data(c.payload)
+}
+
+// data charges n bytes of message data to the frame's stream.
+func (c *recvConn) data(n int) {
+	if n <= 0 {
 		return
 	}
 	c.mu.Lock()
 	s := c.streams[c.stream]
 	c.mu.Unlock()
 	if s != nil {
-		s.received(c.payload)
+		s.received(n)
 	}
 }
 
@@ -211,8 +294,9 @@ func (c *recvConn) charge(n int64) {
 
 // received charges a DATA frame. After close it charges nothing: grpc-go drops the bytes of ended streams.
 func (s *recvStream) received(n int) {
-	if s.unread.Add(int64(n)) > 0 {
-		s.conn.charge(int64(n))
+	if s.unread.Add(int64(n)+frameCost) > 0 {
+		s.conn.charge(int64(n) + frameCost)
+		s.extra.Add(frameCost)
 	}
 }
 
@@ -223,8 +307,22 @@ func (s *recvStream) delivered(n int) {
 	}
 }
 
+// complete takes off what the frames of the messages so far have cost. Frames of the next message may be among them:
+// what waits unread is put together by grpc-go and costs less.
+func (s *recvStream) complete() {
+	if n := s.extra.Swap(0); n > 0 {
+		s.delivered(int(n))
+	}
+}
+
 // streamClosed is so far below 0 that no further frames bring it back above.
 const streamClosed = math.MinInt64 / 2
+
+// release is close by the handler.
+func (s *recvStream) release() {
+	s.watched()
+	s.close()
+}
 
 // close gives back what the stream's handler has not read. Further calls do nothing.
 //
@@ -261,6 +359,9 @@ func tapIngest(ctx context.Context, info *tap.Info) (context.Context, error) {
 	c.mu.Lock()
 	c.streams[s.id] = s
 	c.mu.Unlock()
+	// Not every call comes to a handler: grpc-go itself refuses an unknown grpc-encoding, or a deadline that has
+	// just passed. Their accounts would stay as long as the connection.
+	s.watched = context.AfterFunc(ctx, s.close)
 	return context.WithValue(ctx, recvStreamKey{}, s), nil
 }
 
@@ -274,6 +375,7 @@ func recvStreamOf(ctx context.Context) *recvStream {
 type recvCredentials struct {
 	credentials.TransportCredentials
 	limit *recvLimit
+	send  *sendLimit
 }
 
 // ServerHandshake is the inner one's, counted.
@@ -282,10 +384,10 @@ func (c recvCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.Au
 	if err != nil {
 		return nil, nil, err
 	}
-	return newRecvConn(conn, c.limit), info, nil
+	return newRecvConn(conn, c.limit, c.send), info, nil
 }
 
 // Clone keeps the counting.
 func (c recvCredentials) Clone() credentials.TransportCredentials {
-	return recvCredentials{c.TransportCredentials.Clone(), c.limit}
+	return recvCredentials{c.TransportCredentials.Clone(), c.limit, c.send}
 }

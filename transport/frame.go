@@ -108,12 +108,15 @@ type frameReader struct {
 	header   [headerLength]byte
 }
 
+// newFrameReader also says that the call's answers are not compressed: they are small, and grpc-go would give their
+// counted buffers back before the compressed ones are written.
 func newFrameReader(ctx context.Context, w wire, maxBytes int, limit *recvLimit) frameReader {
 	r := frameReader{
 		wire: w, stopped: ctx, max: maxBytes, limit: limit, patience: limit.patience, charge: recvStreamOf(ctx),
 	}
 	if name := w.RecvCompress(); name != "" && name != encoding.Identity {
 		r.decompress = encoding.GetCompressor(name)
+		_ = grpc.SetSendCompressor(ctx, encoding.Identity)
 	}
 	return r
 }
@@ -164,6 +167,7 @@ func (r *frameReader) next() (frame []byte, owner stages.Freer, err error) {
 func (r *frameReader) admitted() {
 	if r.charge != nil {
 		r.charge.delivered(r.wireSize)
+		r.charge.complete()
 	}
 	r.wireSize = 0
 	r.unreserve()
@@ -195,7 +199,7 @@ func (r *frameReader) unreserve() {
 func (r *frameReader) close() {
 	r.unreserve()
 	if r.charge != nil {
-		r.charge.close()
+		r.charge.release()
 	}
 }
 
@@ -246,6 +250,7 @@ func (r *frameReader) large(length int) ([]byte, stages.Freer, error) {
 		have += n
 		if r.charge != nil { // from here on the reservation stands for them
 			r.charge.delivered(n)
+			r.charge.complete()
 		}
 	}
 	if !watch.Stop() { // at the last moment, but the client was told so
@@ -254,6 +259,19 @@ func (r *frameReader) large(length int) ([]byte, stages.Freer, error) {
 		return nil, nil, errTooSlow
 	}
 	return *b, (*ownBuffer)(b), nil
+}
+
+// answer sends b, the encoded answer of a unary call.
+func (r *frameReader) answer(ss grpc.ServerStream, b *[]byte) error {
+	if r.charge == nil {
+		return ss.SendMsg(&answer{bytes: b})
+	}
+	c := r.charge.conn
+	if err := c.send(ss.Context(), b); err != nil {
+		c.sending.Put(b)
+		return reasonStatus(stages.SlowClient, err.Error()).Err()
+	}
+	return ss.SendMsg(&answer{b, &c.sending})
 }
 
 // skipBody reads over the body of a refused message, without keeping any of it.
@@ -268,62 +286,62 @@ func (r *frameReader) skipBody() error {
 		r.skip -= n
 		if r.charge != nil {
 			r.charge.delivered(n)
+			r.charge.complete()
 		}
 	}
 	return nil
 }
 
-// inflate decompresses a message. The result is bounded by the receive limit, whatever the ratio; what exceeds
-// largeBody is reserved before it is written.
+// inflate decompresses a message. One that outgrows the first guess has its bytes counted, and is decompressed again
+// into memory for just that many, reserved when they are more than largeBody: so a bomb takes time, but no memory.
 func (r *frameReader) inflate(frame []byte, owner stages.Freer) ([]byte, stages.Freer, error) {
 	defer owner.Free()
-	source, err := r.decompress.Decompress(bytes.NewReader(frame))
-	if err != nil {
-		return nil, nil, refuse(stages.MalformedEvent, "the message cannot be decompressed: %v", err)
-	}
-	b := buffers.Get(min(max(4*len(frame), 1<<minBufferBits), largeBody, r.max+1))
+	b := buffers.Get(min(max(8*len(frame), 1<<minBufferBits), largeBody, r.max))
 	*b = (*b)[:cap(*b)]
-	n := 0
-	for {
-		read, err := source.Read((*b)[n:])
-		n += read
-		switch {
-		case n > r.max:
-			buffers.Put(b)
-			return nil, nil, refuse(stages.MessageTooLarge,
-				"the message has more than %d bytes after decompression, the bound of GRPC_MAX_MESSAGE_BYTES", r.max)
-		case errors.Is(err, io.EOF):
-			*b = (*b)[:n]
-			return *b, (*ownBuffer)(b), nil
-		case err != nil:
-			buffers.Put(b)
-			return nil, nil, refuse(stages.MalformedEvent, "the message cannot be decompressed: %v", err)
-		case n == len(*b):
-			if b, err = r.grow(b, n); err != nil {
-				return nil, nil, err
+	n, err := r.decompressed(frame, *b)
+	if err == nil && n > len(*b) {
+		buffers.Put(b)
+		if extra := n - r.reserved; n > largeBody && extra > 0 && !r.reserve(extra) {
+			if r.stopped.Err() != nil {
+				return nil, nil, r.stopped.Err()
 			}
+			return nil, nil, refuse(stages.Overloaded, receiveMemoryTaken)
 		}
+		b = buffers.Get(n)
+		n, err = r.decompressed(frame, *b)
 	}
+	if err != nil {
+		buffers.Put(b)
+		return nil, nil, err
+	}
+	*b = (*b)[:n]
+	return *b, (*ownBuffer)(b), nil
 }
 
-// grow doubles an inflate buffer of n bytes.
-func (r *frameReader) grow(b *[]byte, n int) (*[]byte, error) {
-	size := min(2*n, r.max+1)
-	if size > largeBody {
-		extra := size - r.reserved
-		if extra > 0 && !r.reserve(extra) {
-			buffers.Put(b)
-			if r.stopped.Err() != nil {
-				return nil, r.stopped.Err()
-			}
-			return nil, refuse(stages.Overloaded, receiveMemoryTaken)
+// decompressed puts what frame decompresses to into b and returns its length; if that is more than b holds, b has
+// nothing of use.
+func (r *frameReader) decompressed(frame, b []byte) (int, error) {
+	source, err := r.decompress.Decompress(bytes.NewReader(frame))
+	if err != nil {
+		return 0, refuse(stages.MalformedEvent, "the message cannot be decompressed: %v", err)
+	}
+	for have, total := 0, 0; ; {
+		if have == len(b) {
+			have = 0
+		}
+		n, err := source.Read(b[have:])
+		have += n
+		total += n
+		switch {
+		case total > r.max:
+			return 0, refuse(stages.MessageTooLarge,
+				"the message has more than %d bytes after decompression, the bound of GRPC_MAX_MESSAGE_BYTES", r.max)
+		case errors.Is(err, io.EOF):
+			return total, nil
+		case err != nil:
+			return 0, refuse(stages.MalformedEvent, "the message cannot be decompressed: %v", err)
 		}
 	}
-	larger := buffers.Get(size)
-	*larger = (*larger)[:cap(*larger)]
-	copy(*larger, (*b)[:n])
-	buffers.Put(b)
-	return larger, nil
 }
 
 // readError tells the clean end from a cut message and from a stream that is gone.

@@ -109,7 +109,7 @@ func testSetup() setup {
 	return setup{
 		config: Config{
 			GRPCBind: "127.0.0.1", HTTPBind: "127.0.0.1", MaxMessageBytes: 20 * stages.MiB, MaxConcurrentStreams: 256,
-			MaxConnections: 4096, MaxHeaderBytes: 16 * stages.KiB, MaxReceive: 256 * stages.MiB, StreamWindow: 256,
+			MaxConnections: 4096, MaxConnectionsEach: 1024, MaxHeaderBytes: 16 * stages.KiB, MaxReceive: 256 * stages.MiB, StreamWindow: 256,
 			SendTimeout: 10 * time.Second, MetricsPath: "/metrics", MetricsEnabled: true,
 			AdmissionTimeout: 250 * time.Millisecond, DeliveryTimeout: 25 * time.Second, MaxBatchEvents: 10_000,
 		},

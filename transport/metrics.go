@@ -66,6 +66,7 @@ func (s *Server) gauges() {
 	gauge("gateway_grpc_ingest_streams", func() float64 { return float64(s.streams.count()) })
 	gauge("gateway_grpc_clients", func() float64 { return float64(s.clients.count()) })
 	gauge("gateway_receive_memory_bytes", func() float64 { return float64(s.recv.held()) })
+	gauge("gateway_send_memory_bytes", func() float64 { return float64(s.send.held.Load()) })
 	gauge("gateway_receive_memory_limit_bytes", func() float64 { return float64(s.config.MaxReceive) })
 }
 
@@ -80,6 +81,7 @@ func (s *Server) WriteMetrics(w io.Writer) {
 		value int64
 	}{
 		{"gateway_grpc_connections_refused_total", s.listener.refused.Load()},
+		{"gateway_send_connections_cut_total", s.send.cut.Load()},
 		{"gateway_receive_paused_total", s.recv.paused.Load()},
 		{"gateway_receive_connections_cut_total", s.recv.cut.Load()},
 		{"gateway_receive_messages_refused_total", refused},

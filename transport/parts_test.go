@@ -57,7 +57,7 @@ func TestCodecHandsAnswersOverWithoutACopy(t *testing.T) {
 	b := buffers.Get(10)
 	copy(*b, "0123456789")
 	first := &(*b)[0]
-	a := &answer{b}
+	a := &answer{bytes: b}
 	data, err := newCodec().Marshal(a)
 	if err != nil || data.Len() != 10 || &data[0].ReadOnlyData()[0] != first || a.bytes != nil {
 		t.Error("copied")
@@ -154,11 +154,13 @@ func TestFrameWalk(t *testing.T) {
 	_ = f.WriteData(3, false, make([]byte, 16384))
 	_ = f.WriteData(5, false, make([]byte, 7))
 	_ = f.WriteData(1, true, nil)
-	_ = f.WriteData(1, false, make([]byte, 24))
+	_ = f.WriteDataPadded(1, false, make([]byte, 24), make([]byte, 200)) // padding counts for nothing
+	_ = f.WriteDataPadded(3, false, nil, make([]byte, 200))
+	_ = f.WriteRawFrame(http2.FrameData, http2.FlagDataPadded, 3, []byte{9, 1}) // more padding than frame
 	for cut := 1; cut < 40; cut++ {
 		l := newRecvLimit(stages.MiB)
 		here, there := net.Pipe()
-		c := newRecvConn(here, l)
+		c := newRecvConn(here, l, &sendLimit{})
 		one, three := &recvStream{conn: c, id: 1}, &recvStream{conn: c, id: 3}
 		c.streams[1], c.streams[3] = one, three
 		for rest := b.Bytes(); len(rest) > 0; {
@@ -166,10 +168,14 @@ func TestFrameWalk(t *testing.T) {
 			c.walk(rest[:n])
 			rest = rest[n:]
 		}
-		if one.unread.Load() != 1024 || three.unread.Load() != 16384 || l.unread.Load() != 17408 || l.holders.Load() != 1 {
+		if one.unread.Load() != 1024+2*frameCost || three.unread.Load() != 16384+frameCost || l.unread.Load() != 17408+3*frameCost || l.holders.Load() != 1 {
 			t.Fatalf("cut %d: %d, %d, %d", cut, one.unread.Load(), three.unread.Load(), l.unread.Load())
 		}
 		one.delivered(1000)
+		one.complete()
+		if one.unread.Load() != 24 {
+			t.Fatalf("cut %d: %d after all but 24 bytes were read", cut, one.unread.Load())
+		}
 		one.close()
 		one.close()
 		one.delivered(24)
@@ -202,6 +208,7 @@ func TestAccountsRace(t *testing.T) {
 			for range 50 {
 				<-ready
 				s.delivered(10)
+				s.complete()
 			}
 			s.close()
 		})

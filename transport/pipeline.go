@@ -19,6 +19,7 @@ type Pipeline interface {
 	Admit(ctx context.Context, m *stages.Message, wait time.Duration) *stages.Verdict
 	Submit(lane pipeline.Lane, m *stages.Message)
 	Refuse(m *stages.Message, v stages.Verdict)
+	Reject(m *stages.Message, v stages.Verdict)
 	Expire(m *stages.Message, reason stages.Reason)
 	Abandon(m *stages.Message)
 	Release(m *stages.Message)

@@ -86,11 +86,11 @@ func (c *rawConn) read() {
 }
 
 // open begins a call.
-func (c *rawConn) open(id uint32, method string) {
+func (c *rawConn) open(id uint32, method string, more ...[2]string) {
 	var block writeBuffer
 	e := hpack.NewEncoder(&block)
-	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", method}, {":authority", "test"},
-		{"content-type", "application/grpc"}, {"te", "trailers"}} {
+	for _, f := range append([][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", method}, {":authority", "test"},
+		{"content-type", "application/grpc"}, {"te", "trailers"}}, more...) {
 		_ = e.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
 	}
 	c.windowMu.Lock()
@@ -314,16 +314,77 @@ func TestConnectionLimitRefuses(t *testing.T) {
 	g.good()
 }
 
+// TestConnectionsFromOneAddress: one address cannot take all places.
+func TestConnectionsFromOneAddress(t *testing.T) {
+	g := start(t, func(c *setup) { c.config.MaxConnectionsEach = 20 })
+	from := func(host string) net.Conn {
+		c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(host)}}).Dial("tcp", g.server.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	for range 100 {
+		from("127.0.0.2")
+	}
+	g.eventually("80 refused", func() bool { return g.server.listener.refused.Load() == 80 })
+	if n := g.server.listener.open.Load(); n != 20 {
+		t.Errorf("%d connections open", n)
+	}
+	g.good() // from 127.0.0.1
+}
+
 func TestSilentBodyIsNotCountedForEver(t *testing.T) {
 	g := start(t, nil)
 	c := g.rawHTTP2()
 	c.open(1, streamMethod)
 	var quit atomic.Bool
 	c.send(1, append(binary.BigEndian.AppendUint32([]byte{0}, 1000), make([]byte, 500)...), &quit)
-	g.eventually("half a message counted", func() bool { return g.server.recv.unread.Load() == 505 })
+	g.eventually("half a message counted", func() bool { return g.server.recv.unread.Load() == 505+frameCost })
 	c.mu.Lock()
 	_ = c.framer.WriteRSTStream(1, http2.ErrCodeCancel)
 	c.mu.Unlock()
+	g.eventually("given back", func() bool { return g.server.recv.unread.Load() == 0 })
+	_ = c.conn.Close()
+}
+
+// TestCallsWithoutHandlerLeaveNothing: grpc-go refuses an unknown grpc-encoding, and a deadline that is over at once,
+// before a handler could close the call's account.
+func TestCallsWithoutHandlerLeaveNothing(t *testing.T) {
+	g := start(t, nil)
+	c := g.rawHTTP2()
+	var quit atomic.Bool
+	for i := range uint32(100) {
+		header, value := "grpc-encoding", "unknown"
+		if i%2 == 0 {
+			header, value = "grpc-timeout", "1u"
+		}
+		c.open(2*i+1, unaryMethod, [2]string{header, value})
+		c.send(2*i+1, make([]byte, 200), &quit)
+	}
+	good, err := proto.Marshal(request("after them"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.open(999, streamMethod)
+	c.send(999, append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(good))), good...), &quit)
+	g.eventually("all were read", func() bool { return g.pipeline.Totals(stages.FromGRPC).Outcomes[stages.Acknowledged] == 1 })
+	g.eventually("nothing counted", func() bool { return g.server.recv.unread.Load() == 0 })
+	_ = c.conn.Close()
+}
+
+// TestFramesOfOneByteAreCharged: a message in tiny frames takes more memory than it has bytes, until it is complete.
+func TestFramesOfOneByteAreCharged(t *testing.T) {
+	g := start(t, nil)
+	c := g.rawHTTP2()
+	c.open(1, streamMethod)
+	var quit atomic.Bool
+	for _, b := range []byte{0, 0, 0, 1, 0, 9, 9, 9} {
+		c.send(1, []byte{b}, &quit)
+	}
+	g.eventually("8 frames counted", func() bool { return g.server.recv.unread.Load() == 8*(1+frameCost) })
+	c.send(1, make([]byte, 253), &quit) // the message is complete, and no event
 	g.eventually("given back", func() bool { return g.server.recv.unread.Load() == 0 })
 	_ = c.conn.Close()
 }

@@ -82,12 +82,24 @@ func (s *sender) sendOne(m *stages.Message) bool {
 	}
 	s.server.pipeline.Release(m)
 	s.writes.Add(1)
-	err := s.ss.SendMsg(&s.answer)
+	err := s.write()
 	s.writes.Add(1)
 	if err != nil {
 		s.finish(clientGone)
 	}
 	return err == nil
+}
+
+// write sends the answer, when the client has taken enough of those before.
+func (s *sender) write() error {
+	if s.conn != nil {
+		s.answer.pool = &s.conn.sending
+		if err := s.conn.send(s.ss.Context(), s.answer.bytes); err != nil {
+			s.conn.sending.Put(s.answer.bytes)
+			return err
+		}
+	}
+	return s.ss.SendMsg(&s.answer)
 }
 
 func (s *sender) signalRoom() {

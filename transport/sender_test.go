@@ -51,6 +51,7 @@ func (p *playedPipeline) Submit(_ pipeline.Lane, m *stages.Message) {
 }
 
 func (p *playedPipeline) Refuse(m *stages.Message, v stages.Verdict) { settle(m, v) }
+func (p *playedPipeline) Reject(m *stages.Message, v stages.Verdict) { settle(m, v); p.Release(m) }
 
 func (p *playedPipeline) Release(m *stages.Message) {
 	p.mu.Lock()

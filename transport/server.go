@@ -57,6 +57,7 @@ type Server struct {
 	pipeline Pipeline
 	clients  *clientTable
 	recv     *recvLimit
+	send     *sendLimit
 	listener *limitListener
 	grpc     *grpc.Server
 	health   *health.Server
@@ -88,7 +89,8 @@ func New(cfg Config, p Pipeline, creds credentials.TransportCredentials) (*Serve
 		pipeline: p,
 		clients:  newClientTable(maxClients, p.NewClient),
 		recv:     newRecvLimit(cfg.MaxReceive),
-		listener: &limitListener{Listener: l, max: int64(cfg.MaxConnections)},
+		send:     &sendLimit{room: sendRoom, timeout: cfg.SendTimeout},
+		listener: newLimitListener(l, cfg.MaxConnections, cfg.MaxConnectionsEach),
 		health:   health.NewServer(),
 		metrics:  newMeters(),
 	}
@@ -105,7 +107,7 @@ func New(cfg Config, p Pipeline, creds credentials.TransportCredentials) (*Serve
 func (s *Server) options(creds credentials.TransportCredentials) []grpc.ServerOption {
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
-		grpc.Creds(recvCredentials{creds, s.recv}),
+		grpc.Creds(recvCredentials{creds, s.recv, s.send}),
 		grpc.InTapHandle(tapIngest),
 		experimental.BufferPool(&buffers),
 		grpc.ReadBufferSize(0), // see conn.go

@@ -63,6 +63,7 @@ type ingestStream struct {
 	server *Server
 	ss     grpc.ServerStream
 	wire   wire
+	conn   *recvConn // nil in calls that are not counted
 	client *stages.Client
 	lane   pipeline.Lane
 	batch  bool
@@ -97,6 +98,9 @@ func (s *Server) stream(ss grpc.ServerStream, batch bool) error {
 	st := &ingestStream{
 		server: s, ss: ss, wire: w, batch: batch, lane: s.pipeline.Lane(),
 		wake: make(chan struct{}, 1), room: make(chan struct{}, 1), finished: make(chan struct{}),
+	}
+	if charge := recvStreamOf(ctx); charge != nil {
+		st.conn = charge.conn
 	}
 	st.stopped, st.stop = context.WithCancel(ctx)
 	defer st.stop()

@@ -68,10 +68,8 @@ func (s *Server) unary(ss grpc.ServerStream, batch bool) error {
 	}
 	r.admitted()
 	if refused != nil {
-		s.pipeline.Refuse(m, *refused)
-		st := verdictStatus(*refused, client)
-		s.pipeline.Release(m)
-		return st.Err()
+		s.pipeline.Reject(m, *refused)
+		return verdictStatus(*refused, client).Err()
 	}
 	m.Deadline = s.deadline(ctx, time.Now())
 	if err := s.await(ctx, m); err != nil {
@@ -85,7 +83,7 @@ func (s *Server) unary(ss grpc.ServerStream, batch bool) error {
 	if batch {
 		encoded = encodeBatch
 	}
-	return ss.SendMsg(&answer{encoded(m)})
+	return r.answer(ss, encoded(m))
 }
 
 // await submits m and waits until every event of it is answered. With an error nobody waits for m any more, and
@@ -187,9 +185,7 @@ func (s *Server) unreadable(client *stages.Client, err error) error {
 	if !errors.As(err, &r) {
 		return goneStatus(err)
 	}
-	m := s.receiveRefused(client)
-	s.pipeline.Refuse(m, r.verdict)
-	s.pipeline.Release(m)
+	s.pipeline.Reject(s.receiveRefused(client), r.verdict)
 	return verdictStatus(r.verdict, client).Err()
 }
 

@@ -1,0 +1,114 @@
+package transport
+
+// Bounds the memory for answers that clients do not take.
+//
+// grpc-go queues what a handler sends until flow control lets it go: the first message of a stream always, then
+// 64 KiB. A client that shuts its windows and goes on calling made the gateway hold 160 MiB of answers on one
+// connection (256 batches of 10,000 events), for as long as it liked; nothing of that is in any other budget. So
+// the buffers of answers are counted, by connection and in sum, until grpc-go gives them back. When the sum is
+// over sendRoom, a connection that holds more than its share of it waits before it sends more; so does one that holds
+// more than maxSendShare in any case. When nothing of it is taken for SEND_TIMEOUT, it is closed.
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// sendRoom is the sum of all answers on their way that nobody has to wait for.
+	sendRoom = 64 << 20
+	// minSendShare is what a connection may hold however many there are.
+	minSendShare = 256 << 10
+	// maxSendShare is what one may hold when there is room: several answers of the largest batches.
+	maxSendShare = 16 << 20
+	// answerCost is what an answer takes besides its buffer (grpc-go's queue and headers), roughly.
+	answerCost = 512
+)
+
+var errUnread = errors.New("the client leaves too many answers unread")
+
+// sendLimit is the memory of all answers on their way. Safe for concurrent use.
+type sendLimit struct {
+	room int64
+	// timeout is SEND_TIMEOUT.
+	timeout time.Duration
+	// held is what all connections hold, holders how many hold any; cut counts those that were closed for it.
+	held, holders, cut atomic.Int64
+}
+
+// over reports whether a connection that holds n must wait.
+func (l *sendLimit) over(n int64) bool {
+	return n > maxSendShare || l.held.Load() > l.room && n > max(l.room/max(l.holders.Load(), 1), minSendShare)
+}
+
+// sending is a connection's account in the limit. It is the mem.BufferPool of its answers.
+type sending struct {
+	limit *sendLimit
+	held  atomic.Int64
+}
+
+// Get is not used: answers come with their buffer.
+func (s *sending) Get(n int) *[]byte { return buffers.Get(n) }
+
+// Put takes back the buffer of an answer that was written, or never will be.
+func (s *sending) Put(b *[]byte) {
+	s.charge(-int64(cap(*b)) - answerCost)
+	buffers.Put(b)
+}
+
+// charge adds n bytes, which may be negative. After close it does nothing: the sum stays far below 0.
+func (s *sending) charge(n int64) {
+	after := s.held.Add(n)
+	if after < 0 || after-n < 0 {
+		return
+	}
+	switch {
+	case after == n && n > 0: // it was 0
+		s.limit.holders.Add(1)
+	case after == 0:
+		s.limit.holders.Add(-1)
+	}
+	s.limit.held.Add(n)
+}
+
+// close gives back what the connection holds: grpc-go drops it with the connection. To be called once.
+func (s *sending) close() {
+	if left := s.held.Swap(streamClosed); left > 0 {
+		s.limit.holders.Add(-1)
+		s.limit.held.Add(-left)
+	}
+}
+
+// send charges b, the next answer, and waits while the connection holds more than its share. An error ends the call:
+// ctx is over, or nothing moved for SEND_TIMEOUT, and then the connection is closed.
+func (c *recvConn) send(ctx context.Context, b *[]byte) error {
+	s := &c.sending
+	s.charge(int64(cap(*b)) + answerCost)
+	if !s.limit.over(s.held.Load()) {
+		return nil
+	}
+	deadline := time.NewTimer(s.limit.timeout)
+	defer deadline.Stop()
+	poll := time.NewTicker(pausePoll)
+	defer poll.Stop()
+	last := s.held.Load()
+	for s.limit.over(last) {
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-deadline.C:
+			s.limit.cut.Add(1)
+			_ = c.Close()
+			return errUnread
+		}
+		now := s.held.Load()
+		if now < last { // it reads, slowly
+			deadline.Reset(s.limit.timeout)
+		}
+		last = now
+	}
+	return nil
+}
