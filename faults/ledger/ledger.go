@@ -68,15 +68,23 @@ func New(seed uint64) *Ledger {
 	return &Ledger{Seed: seed, byName: map[string]*Producer{}, clock: time.Now}
 }
 
-// Producer adds a client. keys is the number of partition keys it uses (they are its own), size the bytes of
-// data an event has.
+// Producer adds a client with that many partition keys of its own; size is the bytes of data an event has.
 func (l *Ledger) Producer(name string, method Method, keys, size int) *Producer {
+	names := make([]string, max(keys, 1))
+	for i := range names {
+		names[i] = fmt.Sprintf("%s-key-%d", name, i)
+	}
+	return l.ProducerWithKeys(name, method, names, size)
+}
+
+// ProducerWithKeys is Producer with given keys, which no other producer may have.
+func (l *Ledger) ProducerWithKeys(name string, method Method, keys []string, size int) *Producer {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.byName[name] != nil || strings.Contains(name, "|") {
 		panic("ledger: the name " + name + " is taken or has a |")
 	}
-	p := &Producer{Name: name, Method: method, ledger: l, keys: max(keys, 1), size: max(size, minPayload),
+	p := &Producer{Name: name, Method: method, ledger: l, keys: keys, size: max(size, minPayload),
 		random: rand.New(rand.NewPCG(l.Seed, uint64(len(l.producers)))), floors: map[uint32][]Position{},
 		reasons: map[string]int{}}
 	l.producers, l.byName[name] = append(l.producers, p), p
@@ -129,9 +137,10 @@ type Producer struct {
 	Name   string
 	Method Method
 
-	ledger     *Ledger
-	keys, size int
-	random     *rand.Rand
+	ledger *Ledger
+	keys   []string
+	size   int
+	random *rand.Rand
 
 	mu     sync.Mutex // guards the following
 	events []event
@@ -162,15 +171,13 @@ type Event struct {
 // ID is the id of a producer's event.
 func (p *Producer) ID(seq int) string { return p.Name + "|" + strconv.Itoa(seq) }
 
-func (p *Producer) keyName(key uint32) string {
-	return p.Name + "-key-" + strconv.Itoa(int(key))
-}
+func (p *Producer) keyName(key uint32) string { return p.keys[key] }
 
 // Next is a new event with a key drawn from the seed. bad ones are to be sent without a source.
 func (p *Producer) Next(bad bool) Event {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.events = append(p.events, event{key: uint32(p.random.IntN(p.keys)), bad: bad, size: int32(p.size)})
+	p.events = append(p.events, event{key: uint32(p.random.IntN(len(p.keys))), bad: bad, size: int32(p.size)})
 	return p.sent(len(p.events)-1, 0)
 }
 
@@ -178,7 +185,7 @@ func (p *Producer) Next(bad bool) Event {
 func (p *Producer) NextSize(size int) Event {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.events = append(p.events, event{key: uint32(p.random.IntN(p.keys)), size: int32(max(size, minPayload))})
+	p.events = append(p.events, event{key: uint32(p.random.IntN(len(p.keys))), size: int32(max(size, minPayload))})
 	return p.sent(len(p.events)-1, 0)
 }
 

@@ -1,0 +1,77 @@
+//go:build faults
+
+package faults
+
+// The gateway's own process: killed, stopped, frozen.
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/event-gateway/event-gateway/faults/ledger"
+	"github.com/event-gateway/event-gateway/faults/rig"
+)
+
+func plainCells() []cell {
+	nothing := func(x *run) { x.lasts(5*time.Second, 60*time.Second) }
+	spotless := func(x *run, v *ledger.Verdict) {
+		if sum := v.Sum(); sum.Unknown+sum.NoAnswer > 0 || sum.TwiceStored > 0 {
+			x.Errorf("without a fault, %d unknown, %d without an answer, %d doubled", sum.Unknown, sum.NoAnswer, sum.TwiceStored)
+		}
+	}
+	rules := ledger.Rules{Least: ledger.Counts{Acknowledged: 500, Refused: 5}}
+	return []cell{
+		{name: "R01a", fault: "none", on: embedded, ci: true, load: rig.Load{BadEvery: 50}, rules: rules, hurt: nothing, seen: spotless},
+		{name: "R01b", fault: "none", on: apache1, ci: true, load: rig.Load{BadEvery: 50}, rules: rules, hurt: nothing, seen: spotless},
+		{name: "R01c", fault: "none", on: apache3, load: rig.Load{BadEvery: 50}, rules: rules, hurt: nothing, seen: spotless},
+		{name: "R01d", fault: "none, as fast as it goes", on: fake, load: rig.Load{BadEvery: 50, Rate: 200_000, BatchSize: 100},
+			rules: rules, hurt: nothing, seen: spotless},
+	}
+}
+
+func processCells() []cell {
+	doubt := ledger.Rules{MayDouble: true, LeastDoubt: 1, Least: ledger.Counts{Acknowledged: 200, Resent: 1}, Methods: []ledger.Method{ledger.Stream, ledger.Batch}}
+	kills := func(x *run) {
+		for range x.times(4, 25) {
+			<-time.After(time.Duration(200+x.random.IntN(1800)) * time.Millisecond)
+			x.gateway.Kill()
+			x.gateway.Start().Ready()
+			if err := x.load.Fresh(10 * time.Second); err != nil {
+				x.Errorf("P7: after a restart: %v", err)
+			}
+		}
+	}
+	return []cell{
+		{name: "R02", fault: "gateway SIGKILL and restart, again and again; clients resend", on: fake, ci: true, restarts: true,
+			load: rig.Load{Resend: true}, rules: doubt, hurt: kills},
+		{name: "R02k", fault: "gateway SIGKILL and restart, again and again; clients resend", on: apache1, restarts: true,
+			load: rig.Load{Resend: true}, rules: doubt, hurt: kills},
+		{name: "R03", fault: "gateway with its embedded broker SIGKILL and restart", on: embedded, ci: true, restarts: true,
+			load: rig.Load{Resend: true}, rules: doubt, hurt: kills},
+		{name: "R03s", fault: "the same, EMBEDDED_SYNC_WRITES=true", on: embedded, restarts: true, settings: []string{"EMBEDDED_SYNC_WRITES=true"},
+			load: rig.Load{Resend: true, Rate: 2000}, rules: doubt, hurt: kills},
+		{name: "R04", fault: "gateway SIGTERM under load", on: fake, ci: true, ends: true, hurt: func(x *run) {
+			x.lasts(2*time.Second, 10*time.Second)
+			x.gateway.Signal(syscall.SIGTERM)
+			began := time.Now()
+			if code := x.gateway.Exit(12 * time.Second); code != 0 {
+				x.Errorf("exit code %d, want 0", code)
+			}
+			x.say("stopped after %v", time.Since(began).Round(time.Millisecond))
+		}, seen: func(x *run, v *ledger.Verdict) {
+			stopped := x.gateway.Lines("gateway stopped")
+			if len(stopped) != 1 || stopped[0]["unknown"].(float64) != 0 || stopped[0]["exit_code"].(float64) != 0 {
+				x.Errorf("the last log line: %v", stopped)
+			}
+			// What was received has its answer: of streams nothing is in doubt, a unary call may have met a closed door.
+			for _, m := range []ledger.Method{ledger.Stream, ledger.Batch} {
+				if t := v.Methods[m]; t.Unknown+t.NoAnswer > 0 {
+					x.Errorf("%v: %d unknown, %d without an answer: a drain answers everything", m, t.Unknown, t.NoAnswer)
+				}
+			}
+			if v.Sum().Unknown > 0 || x.ledger.Reasons()["DRAINING"]+x.ledger.Reasons()["STREAM_END_DRAINING"] == 0 {
+				x.Errorf("reasons: %v", x.ledger.Reasons())
+			}
+		}},
+	}
+}
