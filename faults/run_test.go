@@ -113,7 +113,9 @@ func (x *run) span(short, full time.Duration) time.Duration {
 }
 
 // times is how often a fault is repeated.
-func (x *run) times(short, full int) int { return int(x.span(time.Duration(short), time.Duration(full))) }
+func (x *run) times(short, full int) int {
+	return int(x.span(time.Duration(short), time.Duration(full)))
+}
 
 // lasts lets a duration of a fault pass.
 func (x *run) lasts(short, full time.Duration) { <-time.After(x.span(short, full)) }
@@ -178,7 +180,11 @@ func runCell(t *testing.T, c *cell) {
 	x.healed = time.Now()
 	x.alive()
 	ended := time.Now()
-	x.load.Stop(45 * time.Second)
+	patience := 45 * time.Second
+	if c.ends {
+		patience = 2 * time.Second // nobody is left to answer
+	}
+	x.load.Stop(patience)
 	x.rest(base)
 	peak, scrapes, broken := watch.Stop()
 	for _, finding := range broken {

@@ -19,8 +19,8 @@ type Rules struct {
 	PartitionsGrow bool
 	// Partition says where a key belongs; nil = not judged.
 	Partition func(key string) int32
-	// Gone: positions that a recreated or truncated topic took with it, on purpose. They are not missed.
-	Gone func(Position) bool
+	// GoneBefore: what was acknowledged in an earlier era went with the old topic, on purpose. It is not missed.
+	GoneBefore uint8
 	// Least is what must have happened in each method for the run to show anything.
 	Least Counts
 	// LeastDoubt is how many sendings of all methods must have ended unknown or without an answer.
@@ -228,18 +228,17 @@ func (j *Judge) event(p *Producer, seq int, missing map[int32][]lostEvent) {
 		v.Add(Violation{Property: property, Kind: kind, Method: p.Method, ID: p.ID(seq), At: at, Text: fmt.Sprintf(text, args...)})
 	}
 	var acks []Position
-	doubts, refusals, gone := 0, 0, 0
+	doubts, refusals := 0, 0
 	e.each(func(s *sending) {
 		switch at := (Position{s.partition, s.offset}); s.outcome {
 		case Acknowledged:
+			if s.era < j.rules.GoneBefore {
+				return
+			}
 			if slices.Contains(acks, at) {
 				add("P5", WrongPosition, at, "two sendings of it were acknowledged with this one position")
 			}
 			acks = append(acks, at)
-			if j.rules.Gone != nil && j.rules.Gone(at) {
-				gone++
-				return
-			}
 			if e.bad {
 				add("P3", Contradiction, at, "it has no source and was acknowledged")
 			}
@@ -259,7 +258,7 @@ func (j *Judge) event(p *Producer, seq int, missing map[int32][]lostEvent) {
 	switch {
 	case len(places) > 0 && len(acks)+doubts == 0 && refusals > 0:
 		add("P3", RefusedStored, places[0], "every sending of it was refused and it is stored")
-	case len(places) > len(acks)-gone+doubts:
+	case len(places) > len(acks)+doubts:
 		add("P6", Doubled, places[len(places)-1], "it is stored at %v, after %d acknowledgements and %d doubts", places, len(acks), doubts)
 	case len(places) > 1 && !j.rules.MayDouble:
 		add("P6", Doubled, places[len(places)-1], "it is stored at %v, and nothing in this scenario allows that", places)

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -60,6 +61,7 @@ type Ledger struct {
 	producers []*Producer
 	byName    map[string]*Producer
 	complaint []Violation // answers that contradict themselves; found while running
+	era       atomic.Uint32
 	clock     func() time.Time
 }
 
@@ -98,6 +100,17 @@ func (l *Ledger) Producers() []*Producer {
 	return append([]*Producer(nil), l.producers...)
 }
 
+// NewEra begins another era, which it returns: the topic is about to be recreated or truncated on purpose, and
+// what was acknowledged before is not missed (Rules.GoneBefore). Nothing may be in flight.
+func (l *Ledger) NewEra() (era uint8) {
+	for _, p := range l.Producers() {
+		p.mu.Lock()
+		p.floors = map[uint32][]Position{}
+		p.mu.Unlock()
+	}
+	return uint8(l.era.Add(1))
+}
+
 // event is what one id became; sends is nearly always 1.
 type event struct {
 	key   uint32
@@ -110,6 +123,7 @@ type event struct {
 // sending is one attempt to send an event.
 type sending struct {
 	outcome   Outcome
+	sent, era uint8 // the eras in which it was sent and answered
 	partition int32
 	stream    int32  // incarnation of the producer's stream
 	order     uint32 // in which the producer sent, over all events
@@ -203,7 +217,7 @@ func (p *Producer) sent(seq, attempt int) Event {
 	e := &p.events[seq]
 	s := e.sending(attempt)
 	p.order++
-	s.stream, s.order, s.floors = p.stream, p.order, int32(len(p.floors[e.key]))
+	s.stream, s.order, s.floors, s.sent = p.stream, p.order, int32(len(p.floors[e.key])), uint8(p.ledger.era.Load())
 	id := p.ID(seq)
 	return Event{Sending: Sending{seq, attempt}, ID: id, Key: p.keyName(e.key), Bad: e.bad,
 		Data: Payload(p.ledger.Seed, id, int(e.size))}
@@ -235,7 +249,7 @@ func (p *Producer) answer(s Sending, o Outcome, at Position, reason string) {
 	is := e.sending(s.Attempt)
 	before := is.outcome
 	if before == Pending {
-		is.outcome, is.partition, is.offset = o, at.Partition, at.Offset
+		is.outcome, is.partition, is.offset, is.era = o, at.Partition, at.Offset, uint8(p.ledger.era.Load())
 		p.counts[o]++
 		if reason != "" {
 			p.reasons[reason]++

@@ -25,7 +25,7 @@ func (j *Judge) order(p *Producer) {
 	for seq := range p.events {
 		e := &p.events[seq]
 		e.each(func(s *sending) {
-			if s.outcome == Acknowledged && (j.rules.Gone == nil || !j.rules.Gone(Position{s.partition, s.offset})) {
+			if s.outcome == Acknowledged && s.era >= j.rules.GoneBefore {
 				byKey[e.key] = append(byKey[e.key], sent{s, seq})
 			}
 		})
@@ -42,7 +42,11 @@ func (j *Judge) order(p *Producer) {
 			if before, ok := last[in]; !ok || s.offset > before.offset {
 				last[in] = s
 			}
-			if floor, ok := highest(p.floors[key], int(s.floors), s.partition, j.rules.Gone); ok && s.offset <= floor {
+			floors := p.floors[key][:0]
+			if s.sent == uint8(j.ledger.era.Load()) { // those of earlier eras are gone
+				floors = p.floors[key][:s.floors]
+			}
+			if floor, ok := highest(floors, s.partition); ok && s.offset <= floor {
 				j.disorder(p, s.seq, at, "when it was sent, offset %d of its key had already been acknowledged", floor)
 			}
 			if first := all[0]; s.partition != first.partition && !j.rules.PartitionsGrow {
@@ -57,11 +61,11 @@ type lane struct {
 	stream, partition int32
 }
 
-// highest is the highest offset of the partition among the first n answers of a key.
-func highest(answers []Position, n int, partition int32, gone func(Position) bool) (offset int64, ok bool) {
+// highest is the highest offset of the partition among the answers of a key.
+func highest(answers []Position, partition int32) (offset int64, ok bool) {
 	// The answers of a key come nearly in order: the last few decide. Looking at 64 keeps this linear.
-	for i := n - 1; i >= max(0, n-64); i-- {
-		if at := answers[i]; at.Partition == partition && (gone == nil || !gone(at)) && (!ok || at.Offset > offset) {
+	for i := len(answers) - 1; i >= max(0, len(answers)-64); i-- {
+		if at := answers[i]; at.Partition == partition && (!ok || at.Offset > offset) {
 			offset, ok = at.Offset, true
 		}
 	}

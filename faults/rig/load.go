@@ -47,8 +47,8 @@ type Load struct {
 	BadEvery int
 	// Resend sends what is unknown, unanswered or refused for now again, with the same id.
 	Resend bool
-	// Deadline of a unary call (40 s). CancelEvery-th call, or message of a stream, is followed by the client's
-	// going away, up to 20 ms later; 0 = none.
+	// Deadline of a unary call (40 s). Of about CancelEvery unary calls, or 50 times as many messages of a stream,
+	// one is followed by the client's going away, up to 20 ms later; 0 = none.
 	Deadline    time.Duration
 	CancelEvery int
 }
@@ -190,6 +190,35 @@ func (r *Running) behind(wave int64) (names []string) {
 	return names
 }
 
+// Count is what became of this load's own sendings.
+func (r *Running) Count() (sum ledger.Counts) {
+	for _, c := range r.clients {
+		n := c.producer.Count()
+		sum.Sent += n.Sent
+		sum.Acknowledged += n.Acknowledged
+		sum.Refused += n.Refused
+		sum.Unknown += n.Unknown
+		sum.NoAnswer += n.NoAnswer
+		sum.Resent += n.Resent
+	}
+	return sum
+}
+
+// Acknowledged counts the acknowledgements of the n-th producer.
+func (r *Running) Acknowledged(n int) int { return r.clients[n].producer.Count().Acknowledged }
+
+// Send makes one unary call with data of that size, outside the rate, and notes it like the others.
+func (r *Running) Send(name string, size int) (p *ledger.Producer) {
+	r.t.Helper()
+	r.add(ledger.Unary, name, 1)
+	c := r.clients[len(r.clients)-1]
+	r.clients = r.clients[:len(r.clients)-1] // it is no part of Fresh
+	defer c.conn.Close()
+	ev := c.producer.NextSize(size)
+	c.call(&ev)
+	return c.producer
+}
+
 // Pause holds new events back; Resume lets them go on. What is in flight is answered meanwhile.
 func (r *Running) Pause() { r.paused.Store(true) }
 
@@ -285,7 +314,11 @@ func request(ev *ledger.Event) *eventv1.Event {
 
 // goes tells whether the client is to go away after this message.
 func (c *client) goes() bool {
-	return c.run.conf.CancelEvery > 0 && c.random.IntN(c.run.conf.CancelEvery) == 0
+	every := c.run.conf.CancelEvery
+	if c.producer.Method != ledger.Unary {
+		every *= 50
+	}
+	return every > 0 && c.random.IntN(every) == 0
 }
 
 func (c *client) unary() {
