@@ -71,7 +71,7 @@ func answerCells() []cell {
 					x.oneOf(eight, f, 0.2, x.span(1500*time.Millisecond, 10*time.Second))
 				}
 			}, alive: 8 * time.Second},
-		{name: "R20", fault: "TOPIC_ and CLUSTER_AUTHORIZATION_FAILED", on: fake, rules: ledger.Rules{Least: ledger.Counts{Acknowledged: 200, Refused: 1}},
+		{name: "R20", fault: "TOPIC_ and CLUSTER_AUTHORIZATION_FAILED", on: fake, rules: ledger.Rules{Least: ledger.Counts{Acknowledged: 20, Refused: 100}},
 			hurt: each(codes(kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed), 0, 0, 2*time.Second, 10*time.Second), seen: func(x *run, _ *ledger.Verdict) {
 				if x.ledger.Reasons()["KAFKA_UNAUTHORIZED"] == 0 || !x.gateway.Said("TOPIC_AUTHORIZATION_FAILED") {
 					x.Errorf("reasons %v, or no log line", x.ledger.Reasons())
@@ -84,20 +84,30 @@ func answerCells() []cell {
 					x.Error("gateway_kafka_data_loss_total is 0")
 				}
 			}},
-		{name: "R53", fault: "a tenth of the requests answered with retriable, ambiguous and fatal errors, all at once", on: fake, ci: true,
-			load: rig.Load{Resend: true}, rules: ledger.Rules{MayDouble: true, Least: ledger.Counts{Acknowledged: 200}}, hurt: func(x *run) {
-				all := codes(kerr.NotLeaderForPartition, kerr.RequestTimedOut, kerr.UnknownServerError, kerr.InvalidRecord)
-				for i := range all {
-					all[i].Percent = 3 // four of them: about a tenth
-				}
-				x.broker.Fake.Fail(all...)
-				x.lasts(6*time.Second, 60*time.Second)
-				x.hits(x.broker.Fake.Heal())
-			}, seen: func(x *run, _ *ledger.Verdict) {
-				if r := x.ledger.Reasons(); r["BATCH_REJECTED"]+r["RECORD_REJECTED"] == 0 || r["OUTCOME_UNKNOWN"] == 0 {
-					x.Errorf("reasons: %v", r)
-				}
-			}},
+		{name: "R53", fault: "a tenth of the requests answered with retriable, fatal and unexplained errors, all at once", on: fake, ci: true,
+			load: rig.Load{Resend: true}, rules: ledger.Rules{MayDouble: true, Least: some},
+			hurt: mixed(codes(kerr.NotLeaderForPartition, kerr.UnknownServerError, kerr.InvalidRecord)), seen: mixedSeen},
+		{name: "R54", fault: "the same, and ambiguous ones: stored first, rejected when sent again", on: fake,
+			load: rig.Load{Resend: true}, rules: ledger.Rules{MayDouble: true, Least: some},
+			hurt: mixed(codes(kerr.NotLeaderForPartition, kerr.RequestTimedOut, kerr.UnknownServerError, kerr.InvalidRecord)), seen: mixedSeen},
+	}
+}
+
+// mixed fails 3 % of the requests with each of the errors.
+func mixed(faults []rig.FakeFault) func(x *run) {
+	return func(x *run) {
+		for _, f := range faults {
+			f.Percent = 3
+			x.broker.Fake.Fail(f)
+		}
+		x.lasts(6*time.Second, 60*time.Second)
+		x.hits(x.broker.Fake.Heal())
+	}
+}
+
+func mixedSeen(x *run, _ *ledger.Verdict) {
+	if r := x.ledger.Reasons(); r["BATCH_REJECTED"]+r["RECORD_REJECTED"] == 0 || r["OUTCOME_UNKNOWN"] == 0 {
+		x.Errorf("reasons: %v", r)
 	}
 }
 

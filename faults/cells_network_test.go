@@ -23,7 +23,7 @@ func networkCells() []cell {
 		{name: "R15k", fault: "black hole to and from Kafka for twice the request timeout", on: apache1, proxied: true,
 			load: rig.Load{Resend: true}, rules: ledger.Rules{MayDouble: true, LeastDoubt: 1, Least: some}, hurt: blackHole, alive: 8 * time.Second},
 		{name: "R16", fault: "line with 300 +- 200 ms, in slices of 64 bytes, of 50 KB/s, cut after 20 KB", on: fake, proxied: true, ci: true,
-			load: rig.Load{Resend: true}, rules: ledger.Rules{MayDouble: true, Least: some}, hurt: badLine, alive: 10 * time.Second},
+			load: rig.Load{Resend: true, Rate: 2000}, rules: ledger.Rules{MayDouble: true, Least: ledger.Counts{Acknowledged: 50}}, hurt: badLine, alive: 10 * time.Second},
 		{name: "R17", fault: "gateway starts before Kafka; one bootstrap address is dead", on: fake, proxied: true, ci: true,
 			rules: plain, prepare: lateKafka, hurt: func(x *run) { x.lasts(time.Second, 10*time.Second) }},
 		{name: "R24", fault: "clients go away in the middle of calls and streams", on: fake, ci: true, load: rig.Load{CancelEvery: 20},

@@ -5,6 +5,11 @@ package faults
 // The gateway's own process: killed, stopped, frozen.
 
 import (
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -73,5 +78,85 @@ func processCells() []cell {
 				x.Errorf("reasons: %v", x.ledger.Reasons())
 			}
 		}},
+		{name: "R05", fault: "gateway SIGTERM while no broker answers", on: fake, proxied: true, ci: true, ends: true,
+			settings: []string{"DELIVERY_TIMEOUT=25s", "SHUTDOWN_TIMEOUT=5s"}, rules: ledger.Rules{LeastDoubt: 1}, hurt: func(x *run) {
+				x.broker.Proxies[0].Toxic("timeout", rig.Downstream, 1, map[string]int{"timeout": 0})
+				x.lasts(time.Second, 5*time.Second)
+				x.stops(syscall.SIGTERM, 6*time.Second, 3)
+				x.broker.Proxies[0].Clear()
+			}, seen: func(x *run, v *ledger.Verdict) {
+				cut := x.gateway.Lines("the time for the drain is over: events that were not handed to Kafka were refused, the others are unknown")
+				if len(cut) != 1 || cut[0]["unknown"].(float64) == 0 {
+					x.Errorf("the log's count of unknown events: %v", cut)
+				}
+				if sum := v.Sum(); sum.Unknown == 0 || v.Methods[ledger.Stream].NoAnswer > 0 {
+					x.Errorf("%d answered unknown; streams: %d without an answer", sum.Unknown, v.Methods[ledger.Stream].NoAnswer)
+				}
+			}},
+		{name: "R06", fault: "a second SIGTERM while no broker answers", on: fake, proxied: true, ci: true, ends: true,
+			settings: []string{"DELIVERY_TIMEOUT=25s"}, rules: ledger.Rules{LeastDoubt: 1}, hurt: func(x *run) {
+				x.broker.Proxies[0].Toxic("timeout", rig.Downstream, 1, map[string]int{"timeout": 0})
+				x.lasts(time.Second, 5*time.Second)
+				x.gateway.Signal(syscall.SIGTERM)
+				if !rig.Within(5*time.Second, func() bool { return len(x.gateway.Lines("stopping")) > 0 }) {
+					x.Error("the first signal is not logged")
+				}
+				x.stops(syscall.SIGTERM, time.Second, 130)
+				x.broker.Proxies[0].Clear()
+			}},
+		{name: "R07", fault: "gateway SIGSTOP and SIGCONT", on: fake, ci: true, load: rig.Load{Resend: true},
+			rules: ledger.Rules{MayDouble: true, Least: some}, hurt: func(x *run) {
+				x.gateway.Signal(syscall.SIGSTOP)
+				x.lasts(7*time.Second, 30*time.Second)
+				x.gateway.Signal(syscall.SIGCONT)
+			}},
+		{name: "R42", fault: "file descriptors exhausted by connections", on: fake, ci: true, rules: ledger.Rules{Least: some},
+			prepare: func(x *run) { x.gateway.Wrap = []string{"prlimit", "--nofile=128"} }, hurt: manyConnections},
 	}
+}
+
+// stops sends a signal and checks how and when the gateway ends.
+func (x *run) stops(s syscall.Signal, within time.Duration, code int) {
+	x.Helper()
+	began := time.Now()
+	x.gateway.Signal(s)
+	is := x.gateway.Exit(within)
+	x.say("ended with code %d after %v", is, time.Since(began).Round(time.Millisecond))
+	if is != code {
+		x.Errorf("exit code %d, want %d", is, code)
+	}
+}
+
+// manyConnections holds more connections open than the gateway has file descriptors.
+func manyConnections(x *run) {
+	var open []net.Conn
+	for range 300 {
+		conn, err := net.DialTimeout("tcp", x.gateway.GRPC, time.Second)
+		if err != nil {
+			break
+		}
+		open = append(open, conn)
+	}
+	cpu := x.cpu()
+	x.lasts(4*time.Second, 30*time.Second)
+	if err := x.load.Fresh(5 * time.Second); err != nil { // on the connections that were there before
+		x.Errorf("P7: while no file descriptor is left: %v", err)
+	}
+	x.say("%d connections; %v of CPU", len(open), x.cpu()-cpu)
+	for _, conn := range open {
+		conn.Close()
+	}
+}
+
+// cpu is the gateway's processor time.
+func (x *run) cpu() time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", x.gateway.Pid()))
+	if err != nil {
+		x.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(after)
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100
 }

@@ -7,5 +7,5 @@ package faults
 import "slices"
 
 func cells() []cell {
-	return slices.Concat(plainCells(), processCells(), brokerCells(), answerCells(), networkCells())
+	return slices.Concat(plainCells(), processCells(), brokerCells(), answerCells(), networkCells(), topicCells(), embeddedCells())
 }

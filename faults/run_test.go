@@ -179,6 +179,9 @@ func runCell(t *testing.T, c *cell) {
 	c.hurt(x)
 	x.healed = time.Now()
 	x.alive()
+	if !c.ends {
+		x.lasts(time.Second, 5*time.Second) // service stays
+	}
 	ended := time.Now()
 	patience := 45 * time.Second
 	if c.ends {

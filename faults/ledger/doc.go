@@ -9,7 +9,7 @@
 //	P1  lost             acknowledged, and nowhere in Kafka
 //	P2  phantom          stored, and never sent
 //	P2  altered          stored with other bytes, another key, or in another partition than the key's
-//	P3  refused, stored  every sending was refused, and it is stored
+//	P3  refused, stored  a sending was refused, and it is stored
 //	P4  reordered        acknowledged events of one stream and key, or events sent one after the other's answer,
 //	                     are not in the order in which they were sent
 //	P5  wrong position   the acknowledged position holds something else, or two sendings were given the same one

@@ -256,8 +256,9 @@ func (j *Judge) event(p *Producer, seq int, missing map[int32][]lostEvent) {
 		}
 	})
 	switch {
-	case len(places) > 0 && len(acks)+doubts == 0 && refusals > 0:
-		add("P3", RefusedStored, places[0], "every sending of it was refused and it is stored")
+	case len(places) > len(acks)+doubts && refusals > 0:
+		add("P3", RefusedStored, places[0], "it is stored at %v, after %d acknowledgements, %d doubts and %d refusals: a refused sending is in Kafka",
+			places, len(acks), doubts, refusals)
 	case len(places) > len(acks)+doubts:
 		add("P6", Doubled, places[len(places)-1], "it is stored at %v, after %d acknowledgements and %d doubts", places, len(acks), doubts)
 	case len(places) > 1 && !j.rules.MayDouble:

@@ -451,3 +451,6 @@ func (c *client) finished() bool {
 	defer c.mu.Unlock()
 	return c.run.stopping() && len(c.again) == 0
 }
+
+// Name makes a producer's name of a prefix and a number.
+func Name(prefix string, n int) string { return fmt.Sprint(prefix, n) }

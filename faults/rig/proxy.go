@@ -34,6 +34,7 @@ type Proxy struct {
 }
 
 var toxiServer = sync.OnceValue(func() *toxiproxy.ApiServer {
+	zerolog.SetGlobalLevel(zerolog.Disabled) // some toxics have loggers of their own
 	return toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 })
 
