@@ -75,8 +75,8 @@ func brokerCells() []cell {
 				x.lasts(9*time.Second, 30*time.Second)
 				x.broker.Apache.Restart(0)
 			}, seen: func(x *run, _ *ledger.Verdict) {
-				if !x.gateway.Said("NOT_ENOUGH_REPLICAS") || x.ledger.Reasons()["OUTCOME_UNKNOWN"] == 0 {
-					x.Errorf("no line names NOT_ENOUGH_REPLICAS, or nothing was unknown: %v", x.ledger.Reasons())
+				if !x.gateway.Said("RECORD_TIMEOUT") || x.ledger.Reasons()["OUTCOME_UNKNOWN"] == 0 {
+					x.Errorf("no line names RECORD_TIMEOUT, or nothing was unknown: %v", x.ledger.Reasons())
 				}
 			}},
 	}

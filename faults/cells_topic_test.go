@@ -52,6 +52,12 @@ func topicCells() []cell {
 				x.Errorf("reasons: %v", r)
 			}
 		}},
+		{name: "R56", fault: "events dated a day ahead", on: apache1, ci: true, load: rig.Load{Ahead: 24 * time.Hour}, rules: ledger.Rules{Least: some},
+			hurt: func(x *run) { x.lasts(2*time.Second, 20*time.Second) }, seen: nothingRefused},
+		{name: "R41b", fault: "Kafka's clock 59 minutes behind the gateway's", on: apache1, clock: "-3540s", ci: true, rules: ledger.Rules{Least: some},
+			hurt: func(x *run) { x.lasts(2*time.Second, 20*time.Second) }, seen: nothingRefused},
+		{name: "R41a", fault: "Kafka's clock an hour ahead of the gateway's", on: apache1, clock: "+3600s", rules: ledger.Rules{Least: some},
+			hurt: func(x *run) { x.lasts(2*time.Second, 20*time.Second) }, seen: nothingRefused},
 		{name: "R55", fault: "the topic's max.message.bytes becomes smaller than what is sent", on: apache1, load: rig.Load{Resend: true, Size: 600, Rate: 3000},
 			rules: ledger.Rules{MayDouble: true, Least: some}, hurt: func(x *run) {
 				limit := "20000"
@@ -96,5 +102,12 @@ func recreate(x *run) {
 func recreateSeen(x *run, _ *ledger.Verdict) {
 	if x.ledger.Reasons()["TOPIC_NOT_FOUND"] == 0 || !x.gateway.Said("can be written to again") {
 		x.Errorf("reasons %v, or no line says that the topic is there again", x.ledger.Reasons())
+	}
+}
+
+// nothingRefused: the record's timestamp is the gateway's time of receipt, whatever the event says.
+func nothingRefused(x *run, _ *ledger.Verdict) {
+	if r := x.ledger.Reasons(); len(r) > 0 {
+		x.Errorf("reasons: %v", r)
 	}
 }

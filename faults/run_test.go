@@ -41,11 +41,12 @@ const (
 type cell struct {
 	name, fault string
 	on          broker
-	nodes       int  // brokers of kfake; 0 = 1
-	proxied     bool // toxiproxy before the brokers
-	fronted     bool // toxiproxy before the gateway
-	ci          bool // runs in CI
-	partitions  int  // 0 = 6
+	nodes       int    // brokers of kfake; 0 = 1
+	proxied     bool   // toxiproxy before the brokers
+	fronted     bool   // toxiproxy before the gateway
+	ci          bool   // runs in CI
+	partitions  int    // 0 = 6
+	clock       string // shift of Apache Kafka's clock, by libfaketime
 	settings    []string
 	properties  []kafkatest.Option
 	load        rig.Load
@@ -239,6 +240,9 @@ func (x *run) build() {
 	case fake:
 		x.broker = rig.StartFake(x, x.dir, max(c.nodes, 1), c.proxied)
 	case apache1:
+		if c.clock != "" {
+			rig.ShiftClock(x.T, c.clock)
+		}
 		x.broker = rig.StartApache(x, 1, c.proxied, c.properties...)
 	case apache3:
 		x.broker = rig.StartApache(x, 3, false, c.properties...)

@@ -66,6 +66,21 @@ func StartApache(t testing.TB, brokers int, proxied bool, options ...kafkatest.O
 		Proxies: []*Proxy{NewProxy(t, front, c.Addrs()[0])}}
 }
 
+// ShiftClock gives the processes that kafkatest starts from now on, in this test, another clock: libfaketime's
+// (Debian: faketime). The gateway itself cannot have one: Go asks the kernel, past any library.
+func ShiftClock(t *testing.T, by string) {
+	t.Helper()
+	found, _ := filepath.Glob("/usr/lib/*/faketime/libfaketime.so.1")
+	if len(found) == 0 {
+		t.Skip("libfaketime is not installed (Debian: apt-get install faketime)")
+	}
+	t.Setenv("LD_PRELOAD", found[0])
+	t.Setenv("FAKETIME", by)
+	t.Setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+	// Without it, every timed wait of the Java VM takes a lock of libfaketime and the broker starts in 48 s.
+	t.Setenv("FAKETIME_FORCE_MONOTONIC_FIX", "0")
+}
+
 // Client goes straight to the broker.
 func (b *Broker) Client(options ...kgo.Opt) *kgo.Client {
 	b.t.Helper()

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/event-gateway/event-gateway/faults/ledger"
 	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
@@ -45,6 +46,8 @@ type Load struct {
 	Window int
 	// BadEvery-th event has no source and must be refused; 0 = none.
 	BadEvery int
+	// Ahead dates every event that far into the future.
+	Ahead time.Duration
 	// Resend sends what is unknown, unanswered or refused for now again, with the same id.
 	Resend bool
 	// Deadline of a unary call (40 s). Of about CancelEvery unary calls, or 50 times as many messages of a stream,
@@ -304,10 +307,13 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func request(ev *ledger.Event) *eventv1.Event {
+func (c *client) request(ev *ledger.Event) *eventv1.Event {
 	to := &eventv1.Event{Id: ev.ID, Source: "/faults/" + ev.ID, Type: "load", PartitionKey: ev.Key, Data: ev.Data}
 	if ev.Bad {
 		to.Source = ""
+	}
+	if c.run.conf.Ahead > 0 {
+		to.Timestamp = timestamppb.New(time.Now().Add(c.run.conf.Ahead))
 	}
 	return to
 }
@@ -338,7 +344,7 @@ func (c *client) call(ev *ledger.Event) {
 		defer time.AfterFunc(time.Duration(c.random.IntN(20_000))*time.Microsecond, cancel).Stop()
 	}
 	wave := c.run.wave.Load()
-	response, err := c.api.IngestEvent(ctx, &gatewayv1.IngestEventRequest{Event: request(ev)})
+	response, err := c.api.IngestEvent(ctx, &gatewayv1.IngestEventRequest{Event: c.request(ev)})
 	if err != nil {
 		c.failed(ev.Sending, err)
 		return
@@ -362,7 +368,7 @@ func (c *client) stream() (more bool) {
 		return true
 	}
 	return exchange(c, ctx, cancel, 1, func(events []ledger.Event) error {
-		return call.Send(&gatewayv1.IngestEventRequest{Event: request(&events[0])})
+		return call.Send(&gatewayv1.IngestEventRequest{Event: c.request(&events[0])})
 	}, call.CloseSend, call.Recv, func(sent message, r *gatewayv1.IngestEventResponse) {
 		c.answered(&sent.events[0], r, sent.wave)
 	})
@@ -378,7 +384,7 @@ func (c *client) batches() (more bool) {
 	return exchange(c, ctx, cancel, c.run.conf.BatchSize, func(events []ledger.Event) error {
 		batch := &gatewayv1.IngestEventBatchRequest{WantResults: true}
 		for i := range events {
-			batch.Events = append(batch.Events, request(&events[i]))
+			batch.Events = append(batch.Events, c.request(&events[i]))
 		}
 		return call.Send(batch)
 	}, call.CloseSend, call.Recv, c.answeredBatch)
