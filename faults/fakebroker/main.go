@@ -8,6 +8,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -136,7 +137,7 @@ func (b *broker) fail(body json.RawMessage) (any, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, f := range faults {
-		known, ok := kerr.ErrorForCode(f.Code).(*kerr.Error)
+		known, ok := errors.AsType[*kerr.Error](kerr.ErrorForCode(f.Code))
 		if !ok || b.cluster == nil {
 			return nil, fmt.Errorf("code %d: unknown, or the broker is closed", f.Code)
 		}

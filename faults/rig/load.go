@@ -174,6 +174,9 @@ func (r *Running) add(m ledger.Method, name string, perSecond float64) {
 	r.clients = append(r.clients, c)
 }
 
+// close gives the connection up; what could fail then is nobody's concern.
+func (c *client) close() { _ = c.conn.Close() }
+
 // Fresh waits until every producer has an acknowledgement of an event that it sent after the call: service is
 // back for everybody. It names those that have none.
 func (r *Running) Fresh(within time.Duration) error {
@@ -216,7 +219,7 @@ func (r *Running) Send(name string, size int) (p *ledger.Producer) {
 	r.add(ledger.Unary, name, 1)
 	c := r.clients[len(r.clients)-1]
 	r.clients = r.clients[:len(r.clients)-1] // it is no part of Fresh
-	defer c.conn.Close()
+	defer c.close()
 	ev := c.producer.NextSize(size)
 	c.call(&ev)
 	return c.producer
@@ -239,7 +242,7 @@ func (r *Running) Stop(within time.Duration) {
 		late.Stop()
 		r.cut()
 		for _, c := range r.clients {
-			c.conn.Close()
+			c.close()
 		}
 	})
 }
@@ -367,7 +370,7 @@ func (c *client) stream() (more bool) {
 	if err != nil {
 		return true
 	}
-	return exchange(c, ctx, cancel, 1, func(events []ledger.Event) error {
+	return exchange(ctx, c, cancel, 1, func(events []ledger.Event) error {
 		return call.Send(&gatewayv1.IngestEventRequest{Event: c.request(&events[0])})
 	}, call.CloseSend, call.Recv, func(sent message, r *gatewayv1.IngestEventResponse) {
 		c.answered(&sent.events[0], r, sent.wave)
@@ -381,7 +384,7 @@ func (c *client) batches() (more bool) {
 	if err != nil {
 		return true
 	}
-	return exchange(c, ctx, cancel, c.run.conf.BatchSize, func(events []ledger.Event) error {
+	return exchange(ctx, c, cancel, c.run.conf.BatchSize, func(events []ledger.Event) error {
 		batch := &gatewayv1.IngestEventBatchRequest{WantResults: true}
 		for i := range events {
 			batch.Events = append(batch.Events, c.request(&events[i]))
@@ -397,7 +400,7 @@ type message struct {
 }
 
 // exchange runs both directions of one stream. more = the client has something to send over another one.
-func exchange[Answer any](c *client, ctx context.Context, cancel func(), n int, send func([]ledger.Event) error,
+func exchange[Answer any](ctx context.Context, c *client, cancel func(), n int, send func([]ledger.Event) error,
 	done func() error, receive func() (Answer, error), note func(message, Answer),
 ) (more bool) {
 	waiting, room := make(chan message, c.run.conf.Window), make(chan struct{}, c.run.conf.Window)
