@@ -83,7 +83,11 @@ type run struct {
 	healed  time.Time
 }
 
-const topic = "events"
+const (
+	topic = "events"
+	// maxMemory is MAX_RECV_BYTES, MAX_INFLIGHT_BYTES and 64 MiB for everything else.
+	maxMemory = (256 + 64 + 64) << 20
+)
 
 var (
 	long  = os.Getenv("LONG") != ""
@@ -193,6 +197,9 @@ func runCell(t *testing.T, c *cell) {
 	peak, scrapes, broken := watch.Stop()
 	for _, finding := range broken {
 		t.Errorf("P10: the accounting does not add up: %s", finding)
+	}
+	if peak > maxMemory {
+		t.Errorf("P9: the gateway took %d MiB, at most %d are its bounds", peak>>20, maxMemory>>20)
 	}
 	if scrapes == 0 {
 		t.Error("P10: /metrics was never read")
