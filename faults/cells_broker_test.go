@@ -21,7 +21,7 @@ func brokerCells() []cell {
 	doubles := ledger.Rules{MayDouble: true, Least: some}
 	resend := rig.Load{Resend: true}
 	return []cell{
-		{name: "R08", fault: "broker closed and opened again, state kept", on: fake, ci: true, load: resend, rules: doubles, hurt: func(x *run) {
+		{name: "R08", fault: "broker closed and opened again, state kept", on: fake, ci: true, load: resend, rules: doubles, seen: spotless, hurt: func(x *run) {
 			for range x.times(3, 20) {
 				<-time.After(time.Duration(500+x.random.IntN(1000)) * time.Millisecond)
 				x.broker.Fake.Close()
@@ -56,7 +56,7 @@ func brokerCells() []cell {
 					x.again(20 * time.Second)
 				}
 			}},
-		{name: "R10", fault: "leaders of all partitions move every 200 ms", on: fake, nodes: 3, ci: true, rules: ledger.Rules{Least: some}, hurt: func(x *run) {
+		{name: "R10", fault: "leaders of all partitions move every 200 ms", on: fake, nodes: 3, ci: true, rules: ledger.Rules{Least: some}, seen: spotless, hurt: func(x *run) {
 			for began := time.Now(); time.Since(began) < x.span(6*time.Second, 60*time.Second); {
 				x.broker.Fake.Shuffle()
 				<-time.After(200 * time.Millisecond)

@@ -16,8 +16,8 @@ import (
 func networkCells() []cell {
 	plain := ledger.Rules{Least: some}
 	return []cell{
-		{name: "R14", fault: "connections to Kafka reset every 300 ms", on: fake, proxied: true, ci: true, rules: plain, hurt: resets},
-		{name: "R14k", fault: "connections to Kafka reset every 300 ms", on: apache1, proxied: true, rules: plain, hurt: resets},
+		{name: "R14", fault: "connections to Kafka reset every 300 ms", on: fake, proxied: true, ci: true, rules: plain, hurt: resets, seen: spotless},
+		{name: "R14k", fault: "connections to Kafka reset every 300 ms", on: apache1, proxied: true, rules: plain, hurt: resets, seen: spotless},
 		{name: "R15", fault: "black hole to and from Kafka for twice the request timeout", on: fake, proxied: true, ci: true,
 			load: rig.Load{Resend: true}, rules: ledger.Rules{MayDouble: true, LeastDoubt: 1, Least: some}, hurt: blackHole, alive: 8 * time.Second},
 		{name: "R15k", fault: "black hole to and from Kafka for twice the request timeout", on: apache1, proxied: true,
