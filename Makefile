@@ -158,6 +158,13 @@ test-kafka: client-deps $(GRPCURL) ## Test against Apache Kafka (needs Java 17, 
 	  CLIENT_PYTHON=$(PYTHON_ENV)/bin/python NODE_PATH=$(NODE_ENV)/node_modules \
 	  go test -vet=off -tags kafka -run Kafka -count=1 -timeout 20m $(call packages,kafka pipeline) .
 
+# LONG=1 runs all of them at full length and goes on where it was interrupted; ONLY=R11,R14 runs the named ones.
+FAULT_OUT ?= $(CURDIR)/faults/out
+.PHONY: test-faults
+test-faults: ## Kill, cut and spoil what is around the gateway, and judge what Kafka holds (ONLY=R11, LONG=1; needs Java 17, Maven)
+	EVENT_GATEWAY_CACHE=$(abspath $(EVENT_GATEWAY_CACHE)) FAULT_OUT=$(abspath $(FAULT_OUT)) ONLY=$(ONLY) LONG=$(LONG) \
+	  go test -v -vet=off -tags faults -run TestFaults -count=1 -timeout $(if $(LONG),4h,20m) ./faults
+
 .PHONY: coverage
 coverage: ## Print the coverage outside generated code; fail under COVERAGE_MIN percent
 	children=$$(mktemp -d) && trap 'rm -rf "$$children"' EXIT && \
@@ -191,7 +198,7 @@ docker-compose-logs: ## Follow their logs
 
 .PHONY: clean
 clean: ## Remove what was built and measured; ./data (events) and the cached tools stay
-	rm -rf gateway coverage.all coverage.out coverage.html bench/out
+	rm -rf gateway coverage.all coverage.out coverage.html bench/out faults/out
 
 .PHONY: help
 help: ## List the targets

@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"cli":       {"ring", "stages", "pipeline", "kafka", "transport", "proto"},
 	".":         {"ring", "stages", "pipeline", "kafka", "transport", "cli", "proto"},
 	"bench":     {"ring", "stages", "pipeline", "kafka", "transport", "cli", "proto"},
+	"faults":    {"ring", "stages", "pipeline", "kafka", "transport", "cli", "proto"},
 	"proto":     {},
 	"deploy":    {},
 }
@@ -141,7 +142,7 @@ func TestTopLevelFolders(t *testing.T) {
 // listPackages asks the go command, so that build tags and generated files count as they do in a build.
 func listPackages(t *testing.T) []goPackage {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-tags=kafka", "-json=ImportPath,Imports,Error", "./...")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-tags=kafka,faults", "-json=ImportPath,Imports,Error", "./...")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -203,3 +203,30 @@ func TestLostAnswer(t *testing.T) {
 	r.produce(r.partition(0), "a")
 	r.want("a", stages.Unknown, stages.OutcomeUnknown)
 }
+
+// TestRejectedAfterDoubt: neither is a rejection after an answer that leaves it open whether the batch is stored.
+func TestRejectedAfterDoubt(t *testing.T) {
+	for _, first := range []*kerr.Error{kerr.RequestTimedOut, kerr.NotEnoughReplicasAfterAppend, kerr.NotLeaderForPartition} {
+		for _, then := range []*kerr.Error{kerr.InvalidRecord, kerr.TopicAuthorizationFailed} {
+			t.Run(first.Message+" "+then.Message, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, nil).ready()
+				r.produce(r.partition(0), "first")
+				r.want("first", stages.Acknowledged, stages.NoReason)
+				var faults []kfake.Fault
+				for _, err := range []*kerr.Error{first, then} {
+					faults = append(faults, kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: err, Count: 1})
+				}
+				handle := r.cluster.Fault(faults...)
+				defer handle.Remove()
+				r.produce(r.partition(0), "a")
+				r.want("a", stages.Unknown, stages.OutcomeUnknown)
+				r.produce(r.partition(0), "b")
+				r.want("b", stages.Acknowledged, stages.NoReason)
+				if handle.Hits() != 2 {
+					t.Errorf("%d answers were faults, want 2", handle.Hits())
+				}
+			})
+		}
+	}
+}

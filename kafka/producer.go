@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -67,7 +68,8 @@ type Producer struct {
 	topicIDs atomic.Bool
 	// inflight is the records with franz-go.
 	inflight atomic.Int64
-	// lost counts produce answers that may have been lost: failed reads and closed connections.
+	// lost counts what leaves batches in doubt that are sent again: failed reads, closed connections, and
+	// answers after which a batch may be stored.
 	lost    atomic.Uint64
 	metrics metrics
 	// failures is what the log says about records that failed.
@@ -96,6 +98,12 @@ func NewProducer(cfg *Config, parts Parts) (*Producer, error) {
 	seeds, dial := cfg.Brokers, parts.dial
 	if parts.Embedded != nil {
 		seeds, dial = parts.Embedded.Seeds(), parts.Embedded.Dial
+	}
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: cfg.DialTimeout}).DialContext
+	}
+	if cfg.RequiredAcks != AcksNone { // else there are no answers
+		dial = listening(dial, func() { p.lost.Add(1) })
 	}
 	client, err := kgo.NewClient(producerOptions(cfg, clientParts{
 		seeds:           seeds,
@@ -233,8 +241,8 @@ func (p *Producer) verdict(r *record, err error, alone bool) stages.Verdict {
 		t.stale.CompareAndSwap(false, v.Reason == stages.TopicRecreated)
 		p.wake()
 	}
-	// A refusal proves only that this attempt was not stored. When an answer was lost while the record was
-	// with franz-go, an earlier attempt may have been.
+	// A refusal proves only that this attempt was not stored. When an answer was lost, or left it open,
+	// while the record was with franz-go, an earlier attempt may have been.
 	doubt := v.Outcome == stages.Refused && v.Reason != stages.BufferFull && p.lost.Load() != r.lost
 	// Before produce v13, requests name the topic: one that was under way when the topic was recreated can
 	// land in the new one.
