@@ -33,6 +33,8 @@ func drainCells() []cell {
 		{name: "D3", fault: "SIGTERM while Kafka takes 500 ms: the last answers of long streams", on: fake, proxied: true, ci: true, ends: true,
 			rules: ledger.Rules{Least: some}, hurt: lastAnswers, seen: drainedStreams},
 		{name: "D4", fault: "10,000 idle streams and SIGTERM", on: fake, ends: true, rules: ledger.Rules{Least: some}, hurt: drainIdle, seen: drainedStreams},
+		{name: "D4r", fault: "streams that never read their answers and SIGTERM", on: fake, ends: true, settings: []string{"SEND_TIMEOUT=2s"},
+			rules: ledger.Rules{Least: some}, hurt: drainDeaf},
 		{name: "D5", fault: "a second gateway joins; streams end by age and spread", on: fake, ci: true, restarts: true,
 			settings: []string{"GRPC_MAX_CONNECTION_AGE=2s"}, rules: ledger.Rules{MayDouble: true, Least: some}, hurt: spread, seen: spreadSeen},
 	}
@@ -156,6 +158,15 @@ func drainIdle(x *run) {
 	rig.Idle(x, x.ledger, x.gateway.GRPC, n, 250)
 	took := x.restart(10*time.Second, 0)
 	x.say("with %d idle streams it ended after %v", n, took.Round(time.Millisecond))
+}
+
+func drainDeaf(x *run) {
+	deaf := rig.NeverRead(x, x.ledger, x.gateway.GRPC, 4)
+	if !rig.Within(10*time.Second, func() bool { return x.gateway.Metrics().Sum("gateway_grpc_slow_clients_total") == 4 }) {
+		x.Error("they are not cut")
+	}
+	took := x.restart(10*time.Second, 0)
+	x.say("ended after %v; the streams: %v", took.Round(time.Millisecond), deaf.Read())
 }
 
 // second prepares another gateway before the same Kafka; it is started later.

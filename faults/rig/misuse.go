@@ -8,7 +8,9 @@ package rig
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -31,9 +33,12 @@ func misuser(t testing.TB, l *ledger.Ledger, address, name string, conn *grpc.Cl
 		random: rand.New(rand.NewPCG(l.Seed, 1)), producer: l.Producer(name, ledger.Stream, 1, 200)}
 }
 
+// dial has the flow-control windows of HTTP/2 itself; grpc-go would let them grow to 16 MiB of unread answers.
 func dial(t testing.TB, address string) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	const window = 64<<10 - 1
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,51 +52,73 @@ func plain(ev *ledger.Event) *gatewayv1.IngestEventRequest {
 		PartitionKey: ev.Key, Data: ev.Data}}
 }
 
-// NeverRead runs n streams that send as fast as they can and read nothing until they are ended, or the time is over.
-// It returns how each ended.
-func NeverRead(t testing.TB, l *ledger.Ledger, address string, n int, within time.Duration) (reasons []string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), within)
-	defer cancel()
-	reasons = make([]string, n)
-	var streams sync.WaitGroup
-	for i := range n {
-		c := misuser(t, l, address, fmt.Sprintf("deaf%d", i), dial(t, address))
-		streams.Go(func() { reasons[i] = c.neverRead(ctx) })
-	}
-	streams.Wait()
-	return reasons
+// Deaf are streams that send as fast as they can and read nothing until they are told to.
+type Deaf struct {
+	streams sync.WaitGroup
+	read    chan struct{}
+	ends    []string
 }
 
-// neverRead sends until the stream is ended, and only then reads what has come.
-func (c *client) neverRead(ctx context.Context) (reason string) {
+// NeverRead starts n of them.
+func NeverRead(t testing.TB, l *ledger.Ledger, address string, n int) *Deaf {
+	t.Helper()
+	d := &Deaf{read: make(chan struct{}), ends: make([]string, n)}
+	for i := range n {
+		c := misuser(t, l, address, fmt.Sprintf("deaf%d", i), dial(t, address))
+		d.streams.Go(func() {
+			defer c.conn.Close()
+			d.ends[i] = c.deaf(d.read)
+		})
+	}
+	return d
+}
+
+// Read lets them read what has come, to the streams' ends, and returns the reason of each.
+func (d *Deaf) Read() (reasons []string) {
+	close(d.read)
+	d.streams.Wait()
+	return d.ends
+}
+
+// deaf sends until the stream is ended. With nobody reading, not even the end arrives: it waits behind the answers.
+func (c *client) deaf(read <-chan struct{}) (reason string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*Patience)
+	defer cancel()
 	call, err := c.api.IngestEventStream(ctx)
 	if err != nil {
 		return err.Error()
 	}
+	var mu sync.Mutex
 	var waiting []ledger.Event
-	for err == nil {
-		ev := c.producer.Next(false)
-		waiting = append(waiting, ev)
-		err = call.Send(plain(&ev))
-	}
-	for i := range waiting {
+	var sender sync.WaitGroup
+	sender.Go(func() {
+		for err := error(nil); err == nil; {
+			ev := c.producer.Next(false)
+			mu.Lock()
+			waiting = append(waiting, ev)
+			mu.Unlock()
+			err = call.Send(plain(&ev))
+		}
+	})
+	<-read
+	for i := 0; ; i++ {
 		answer, err := call.Recv()
-		if err == nil {
-			c.answered(&waiting[i], answer, 0)
-			continue
-		}
-		if why, _ := info(err); why != nil {
-			reason = why.Reason
-		} else {
+		if err != nil {
 			reason = err.Error()
+			if why, _ := info(err); why != nil {
+				reason = why.Reason
+			}
+			sender.Wait()
+			for _, ev := range waiting[i:] {
+				c.cutOff(ev.Sending, err)
+			}
+			return reason
 		}
-		for _, ev := range waiting[i:] {
-			c.producer.GiveUp(ev.Sending, "STREAM_END_"+reason)
-		}
-		return reason
+		mu.Lock()
+		ev := waiting[i]
+		mu.Unlock()
+		c.answered(&ev, answer, 0)
 	}
-	return "all answers came"
 }
 
 // Idle opens n streams over connections of at most perConn streams, sends one event over each, and leaves them
@@ -131,9 +158,12 @@ func Idle(t testing.TB, l *ledger.Ledger, address string, n, perConn int) (closi
 			_ = one.call.CloseSend()
 		}
 		for _, one := range all {
-			if _, err := one.call.Recv(); err == nil || err.Error() != "EOF" {
+			if _, err := one.call.Recv(); !errors.Is(err, io.EOF) {
 				bad++
 			}
+		}
+		for _, one := range all {
+			one.c.conn.Close()
 		}
 		return bad
 	}
@@ -152,6 +182,7 @@ func Churn(t testing.TB, l *ledger.Ledger, address string, perSecond int, lastin
 	for i := range workers {
 		c := misuser(t, l, address, fmt.Sprintf("churn%d", i), dial(t, address))
 		work.Go(func() {
+			defer c.conn.Close()
 			for limit.Wait(ctx) == nil {
 				c.openAndReset()
 				counts[i]++

@@ -28,6 +28,7 @@ type raw struct {
 	block  bytes.Buffer
 	fields *hpack.Encoder
 	reset  atomic.Int64 // RST_STREAM and trailers that the server sent
+	pong   atomic.Int64 // answers to our PINGs
 	closed chan struct{}
 }
 
@@ -68,9 +69,11 @@ func (r *raw) read() {
 				r.write(func() error { return r.framer.WriteSettingsAck() })
 			}
 		case *http2.PingFrame:
-			if !f.IsAck() {
-				r.write(func() error { return r.framer.WritePing(true, f.Data) })
+			if f.IsAck() {
+				r.pong.Add(1)
+				continue
 			}
+			r.write(func() error { return r.framer.WritePing(true, f.Data) })
 		case *http2.RSTStreamFrame:
 			r.reset.Add(1)
 		case *http2.HeadersFrame:
@@ -122,9 +125,18 @@ func RapidResets(t testing.TB, address string, n int) (written int) {
 			return i
 		}
 	}
-	if r.write(func() error { return nil }) != nil {
+	// What was written is read when the PING behind it is answered.
+	if err := r.write(func() error { return r.framer.WritePing(false, [8]byte{}) }); err != nil {
 		return n - 1
 	}
+	Within(Patience, func() bool {
+		select {
+		case <-r.closed:
+			return true
+		default:
+			return r.pong.Load() > 0
+		}
+	})
 	return n
 }
 
