@@ -7,5 +7,6 @@ package faults
 import "slices"
 
 func cells() []cell {
-	return slices.Concat(plainCells(), processCells(), brokerCells(), answerCells(), networkCells(), topicCells(), embeddedCells())
+	return slices.Concat(plainCells(), processCells(), brokerCells(), answerCells(), networkCells(), topicCells(), embeddedCells(),
+		overloadCells(), drainCells())
 }

@@ -54,6 +54,8 @@ type Load struct {
 	// one is followed by the client's going away, up to 20 ms later; 0 = none.
 	Deadline    time.Duration
 	CancelEvery int
+	// Dial gives the n-th client further options for its connection; nil = none.
+	Dial func(n int) []grpc.DialOption
 }
 
 func (c Load) withDefaults() Load {
@@ -157,9 +159,13 @@ func (c Load) shares() (shares [ledger.Methods]int) {
 }
 
 func (r *Running) add(m ledger.Method, name string, perSecond float64) {
-	conn, err := grpc.NewClient(r.conf.Address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	options := []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 2 * time.Second,
-			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.5, MaxDelay: 500 * time.Millisecond}}))
+			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.5, MaxDelay: 500 * time.Millisecond}})}
+	if r.conf.Dial != nil {
+		options = append(options, r.conf.Dial(len(r.clients))...)
+	}
+	conn, err := grpc.NewClient(r.conf.Address, options...)
 	if err != nil {
 		r.t.Fatal(err)
 	}
