@@ -43,7 +43,7 @@ var grpcVocabulary = []string{"google.golang.org/grpc/codes"}
 
 // otherFolders hold no packages of the product: documents, tools with a module of their own, CI, and the
 // data that an embedded broker leaves behind when the gateway is run here.
-var otherFolders = []string{"docs", "tools", ".ci", ".github", ".git", "data"}
+var otherFolders = []string{"docs", "tools", ".ci", ".github", ".git", "data", "testdata"}
 
 // forbiddenNames are packages that would say nothing about what is in them.
 var forbiddenNames = []string{"util", "utils", "common", "helper", "helpers", "manager", "misc"}

@@ -150,7 +150,7 @@ func (e *Event) Reset() {
 	e.HasTime, e.nonASCII, e.plain = false, false, false
 	e.Topic, e.Partition, e.Size, e.Cost = nil, nil, 0, 0
 	e.Data, e.Ack = nil, Ack{}
-	e.Attributes.reset()
+	e.reset()
 	e.Seconds, e.Nanos, e.Cursor = 0, 0, nil
 }
 
