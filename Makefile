@@ -166,6 +166,13 @@ test-faults: ## Kill, cut and spoil what is around the gateway, and judge what K
 	  go test -v -vet=off -tags faults -run TestFaults -count=1 -timeout $(if $(LONG),4h,20m) ./faults
 	$(if $(ONLY),,go test -vet=off -tags faults -run TestHostileFloods -count=1 -timeout 5m .)
 
+# FAULT_SCALE=0.2 makes the minute between two faults twelve seconds.
+SOAK ?= 5m
+.PHONY: soak
+soak: ## Constant load with a random fault a minute for SOAK=5m; the plot is bench/out/soak.svg
+	FAULT_OUT=$(abspath $(FAULT_OUT)) SOAK=$(SOAK) SOAK_OUT=$(CURDIR)/bench/out \
+	  go test -v -vet=off -tags faults -run TestSoak -count=1 -timeout 0 ./faults
+
 .PHONY: coverage
 coverage: ## Print the coverage outside generated code; fail under COVERAGE_MIN percent
 	children=$$(mktemp -d) && trap 'rm -rf "$$children"' EXIT && \

@@ -11,6 +11,8 @@ package main
 //
 // When the time for 2 to 5 is over, everything in flight is answered at once:
 // refused DRAINING if it was not handed to Kafka, else unknown; exit code 3.
+// When nothing is in flight then, clients have not read their answers: that is
+// theirs, connections are closed, and the exit code stays 0.
 
 import (
 	"context"
@@ -39,6 +41,12 @@ func (g *gateway) drain() int {
 	_ = g.step("grace", func() error { return g.grace(ctx) })
 	code := exitStopped
 	err := g.step("streams and calls answered", func() error { return g.server.Drain(ctx) })
+	if err != nil && g.pipeline.InFlight() == 0 {
+		// Every event has its outcome, and time has not run out on Kafka: only clients that do not read are waited for.
+		g.log.Warn().Msg("clients have not read their last answers in the time for the drain: closing their connections")
+		g.server.Stop()
+		ctx, err = last, nil
+	}
 	if err == nil {
 		err = g.step("pipeline idle", func() error { return g.pipeline.AwaitIdle(ctx) })
 	}

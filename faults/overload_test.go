@@ -23,7 +23,7 @@ import (
 const takes = 5000
 
 func overloadCells() []cell {
-	narrow := cell{on: fake, proxied: true, hurt: overload, alive: 10 * time.Second,
+	narrow := cell{on: fake, proxied: true, hurt: overload(1500*time.Millisecond, 6*time.Second), alive: 10 * time.Second,
 		load: rig.Load{Rate: takes * 9 / 10, Unary: 4}, rules: ledger.Rules{Least: ledger.Counts{Acknowledged: 500}},
 		// The times of production: the answers to what is queued behind a narrow line take seconds.
 		settings: []string{"DELIVERY_TIMEOUT=25s", "KAFKA_WRITE_TIMEOUT=10s", "KAFKA_READ_TIMEOUT=10s", "BREAKER_OPEN_AFTER=5s",
@@ -33,6 +33,7 @@ func overloadCells() []cell {
 	small.fault = "10 times more than Kafka takes, 8 MiB in flight"
 	small.settings = append([]string{"MAX_INFLIGHT_BYTES=8MiB"}, narrow.settings...)
 	usual.name, usual.fault = "O1d", "10 times more than Kafka takes, 64 MiB in flight"
+	usual.hurt = overload(12*time.Second, 24*time.Second) // 64 MiB wait for eleven seconds before such a line
 	few.name, few.fault, few.partitions = "O1p", "10 times more than Kafka takes, 3 partitions", 3
 	few.settings = small.settings
 	calm := ledger.Rules{LeastDoubt: 1, Least: some}
@@ -61,54 +62,70 @@ func undisturbed(x *run, _ *ledger.Verdict) {
 	}
 }
 
-// overload measures what comes through a narrow line without and with ten times as much before it.
-func overload(x *run) {
-	bytes := x.bytesPerEvent()
-	base, _ := x.gateway.Resources()
-	rate := int(bytes * takes / 1024)
-	x.broker.Proxies[0].Toxic("bandwidth", rig.Upstream, 1, map[string]int{"rate": rate})
-	x.lasts(500*time.Millisecond, 3*time.Second)
-	calm := x.throughput(3*time.Second, 20*time.Second)
+// overload measures what comes through a narrow line without and with ten times as much before it. The times are of
+// the short form: until the budget is full, and of the measurement.
+func overload(fill, measure time.Duration) func(x *run) {
+	return func(x *run) {
+		bytes := x.bytesPerEvent()
+		base, _ := x.gateway.Resources()
+		rate := int(bytes * takes / 1024)
+		x.broker.Proxies[0].Toxic("bandwidth", rig.Upstream, 1, map[string]int{"rate": rate})
+		x.lasts(500*time.Millisecond, 3*time.Second)
+		calm := x.throughput(3*time.Second, 20*time.Second)
 
-	calls := &rig.Calls{}
-	flood := rig.StartLoad(x, x.ledger, rig.Load{Name: "flood-", Address: x.gateway.GRPC, Rate: takes * 10, Unary: 96, Streams: 8,
-		Batches: 16, BatchSize: 200, Window: 1 << 14, Dial: func(n int) []grpc.DialOption {
-			return append(calls.Dial(n), rig.From(1, n))
-		}})
-	offered := time.Now()
-	x.lasts(1500*time.Millisecond, 10*time.Second) // the budget fills
-	under := time.Now()
-	queue, stop := x.highest("gateway_admission_queue")
-	flooded := x.throughput(6*time.Second, 60*time.Second)
-	ended := time.Now()
-	stop()
-	now, _ := x.gateway.Resources()
-	m := x.gateway.Metrics()
-	flood.Stop(rig.Patience)
-	x.broker.Proxies[0].Clear()
+		calls := &rig.Calls{}
+		flood := rig.StartLoad(x, x.ledger, rig.Load{Name: "flood-", Address: x.gateway.GRPC, Rate: takes * 10, Unary: 96, Streams: 8,
+			Batches: 16, BatchSize: 200, Window: 1 << 14, Dial: func(n int) []grpc.DialOption {
+				return append(calls.Dial(n), rig.From(1, n))
+			}})
+		offered := time.Now()
+		queue, stop := x.highest("gateway_admission_queue")
+		received, stopToo := x.highest("gateway_receive_memory_bytes")
+		x.lasts(fill, 15*time.Second)
+		under := time.Now()
+		flooded := x.throughput(measure, 60*time.Second)
+		ended := time.Now()
+		stop()
+		stopToo()
+		now, _ := x.gateway.Resources()
+		inflight := int64(x.gateway.Metrics().Sum("gateway_inflight_bytes_limit"))
+		flood.Stop(rig.Patience)
+		x.broker.Proxies[0].Clear()
 
-	x.say("line of %d KB/s, %.0f bytes an event; acknowledged a second: %s without, %s with the flood: %.2f of it",
-		rate, bytes, calm, flooded, flooded.mean/calm.mean)
-	sent, lasted := flood.Count(), time.Since(offered).Seconds()
-	x.say("the flood wanted to send %.0f events and sent %d: %+v; %d were waiting for admission at most", takes*10*lasted, sent.Sent,
-		sent, *queue)
-	x.say("resident memory %d MiB before, %d MiB with the flood, peak %d MiB; limits: %.0f MiB in flight, %.0f MiB received",
-		base.Bytes>>20, now.Bytes>>20, now.Peak>>20, m.Sum("gateway_inflight_bytes_limit")/(1<<20), m.Sum("gateway_receive_memory_limit_bytes")/(1<<20))
-	x.callsUnderLoad(calls.Between(under, ended))
-	if flooded.mean < 0.7*calm.mean {
-		x.Errorf("goodput fell to %.2f of what it was without the flood", flooded.mean/calm.mean)
+		x.say("line of %d KB/s, %.0f bytes an event; acknowledged a second: %s without, %s with the flood: %.2f of it",
+			rate, bytes, calm, flooded, flooded.mean/calm.mean)
+		sent, wanted := flood.Count(), takes*10*time.Since(offered).Seconds()
+		x.say("the flood wanted to send %.0f events and sent %d: %+v; %d were waiting for admission at most", wanted, sent.Sent, sent, *queue)
+		x.say("resident memory %d MiB before, %d MiB with the flood, peak %d MiB; in flight %d MiB at most, received and not admitted %d MiB",
+			base.Bytes>>20, now.Bytes>>20, now.Peak>>20, inflight>>20, *received>>20)
+		x.callsUnderLoad(calls.Between(under, ended))
+		x.overloadBounds(overloadSeen{calm.mean, flooded.mean, float64(sent.Sent), wanted, *queue, now.Peak,
+			// What is in flight or received is counted once; the collector lets the heap double.
+			base.Peak + 2*(inflight+int64(*received)) + 64<<20})
 	}
-	if float64(sent.Sent) > takes*10*lasted/2 {
-		x.Errorf("the flood sent %d events, nothing held it back", sent.Sent)
+}
+
+// overloadSeen is what a flood has led to: events a second, events, messages, bytes.
+type overloadSeen struct {
+	calm, flooded, sent, wanted float64
+	queue                       int
+	peak, bound                 int64
+}
+
+// overloadBounds are generous: how it went is in the lines above.
+func (x *run) overloadBounds(is overloadSeen) {
+	x.Helper()
+	if is.flooded < 0.7*is.calm {
+		x.Errorf("goodput fell to %.2f of what it was without the flood", is.flooded/is.calm)
 	}
-	if *queue == 0 {
+	if is.sent > is.wanted/2 {
+		x.Errorf("the flood sent %.0f of %.0f events, nothing held it back", is.sent, is.wanted)
+	}
+	if is.queue == 0 {
 		x.Error("nothing waited for admission: this was no overload")
 	}
-	// A message in flight is counted once, but the collector lets the heap double; connections and what is being
-	// received come on top.
-	bound := base.Peak + int64(2*m.Sum("gateway_inflight_bytes_limit")) + 64<<20
-	if now.Peak > bound {
-		x.Errorf("P9: peak memory %d MiB, bound %d MiB", now.Peak>>20, bound>>20)
+	if is.peak > is.bound {
+		x.Errorf("P9: peak memory %d MiB, bound %d MiB", is.peak>>20, is.bound>>20)
 	}
 	if streams := x.ledger.Count(ledger.Stream, ledger.Batch); streams.Refused > 0 && x.cell.partitions == 0 {
 		x.Errorf("%d events of streams were refused, where flow control slows them: %v", streams.Refused, x.ledger.Reasons())

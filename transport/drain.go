@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
@@ -21,7 +22,9 @@ func (s *Server) draining() bool { return s.drain.Load() }
 
 // Drain ends the server in order: health says NOT_SERVING, clients are told to go elsewhere (GOAWAY), new calls and
 // messages are refused DRAINING, unary calls whose message has not arrived end with DRAINING, streams are no longer
-// read, get every answer that is outstanding and end with DRAINING. It returns when the last connection has closed, or with ctx's error; then call Stop.
+// read, get every answer that is outstanding and end with DRAINING. It returns when the last connection has closed, or
+// with ctx's error; then call Stop. A client that leaves its last answers unread keeps its connection open: such
+// connections are closed SEND_TIMEOUT after the last call has ended.
 func (s *Server) Drain(ctx context.Context) error {
 	s.health.Shutdown()
 	s.drain.Store(true)
@@ -33,13 +36,30 @@ func (s *Server) Drain(ctx context.Context) error {
 	}()
 	s.streams.drain()
 	s.open.drain()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	tick := time.NewTicker(unreadTick)
+	defer tick.Stop()
+	var ended time.Time // when the last call had ended; zero while there are any
+	for {
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case now := <-tick.C:
+			switch {
+			case s.open.running.Load() > 0:
+				ended = time.Time{}
+			case ended.IsZero():
+				ended = now
+			case now.Sub(ended) >= s.config.SendTimeout:
+				s.grpc.Stop() // which also ends GracefulStop
+			}
+		}
 	}
 }
+
+// unreadTick is how often a drain looks whether calls are left.
+const unreadTick = 50 * time.Millisecond
 
 // Stop closes all connections at once. Calls that are still there are abandoned; those after Drain in time were
 // answered. It returns when no connection is left.
@@ -86,7 +106,11 @@ func (c *openCall) ended() *status.Status {
 // openCalls are the calls that a drain ends wherever they are, since nothing else would within its time: unary
 // calls whose message has not arrived, and all of grpc-go's own services (reflection, health), which know nothing of
 // a drain.
+//
+// They also count all calls that have not returned from their handlers.
 type openCalls struct {
+	running atomic.Int64
+
 	mu      sync.Mutex
 	open    map[*openCall]struct{}
 	drained bool
@@ -124,9 +148,11 @@ func (o *openCalls) drain() {
 	}
 }
 
-// intercept notes a call of a foreign service while it lasts. Ingest calls look after themselves.
+// intercept counts every call, and notes one of a foreign service while it lasts. Ingest calls look after themselves.
 func (o *openCalls) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo,
 	handler grpc.StreamHandler) error {
+	o.running.Add(1)
+	defer o.running.Add(-1)
 	w, ok := wireOf(ss.Context())
 	if !ok || isIngest(info.FullMethod) {
 		return handler(srv, ss)
