@@ -87,9 +87,14 @@ func answerCells() []cell {
 		{name: "R53", fault: "a tenth of the requests answered with retriable, fatal and unexplained errors, all at once", on: fake, ci: true,
 			load: rig.Load{Resend: true}, rules: ledger.Rules{MayDouble: true, Least: some},
 			hurt: mixed(codes(kerr.NotLeaderForPartition, kerr.UnknownServerError, kerr.InvalidRecord)), seen: mixedSeen},
-		{name: "R54", fault: "the same, and ambiguous ones: stored first, rejected when sent again", on: fake,
+		{name: "R54", fault: "the same, and ambiguous ones: stored first, sent again beside rejected batches", on: fake,
 			load: rig.Load{Resend: true}, rules: ledger.Rules{MayDouble: true, Least: some},
-			hurt: mixed(codes(kerr.NotLeaderForPartition, kerr.RequestTimedOut, kerr.UnknownServerError, kerr.InvalidRecord)), seen: mixedSeen},
+			hurt: mixed(codes(kerr.NotLeaderForPartition, kerr.RequestTimedOut, kerr.UnknownServerError, kerr.InvalidRecord)), seen: mixedSeen,
+			rest: func(x *run) {
+				if n := x.gateway.Metrics().Sum("gateway_kafka_data_loss_total"); n > 0 {
+					x.Errorf("gateway_kafka_data_loss_total is %.0f: a broker turned away a batch that it knows", n)
+				}
+			}},
 	}
 }
 

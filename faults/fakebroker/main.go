@@ -115,6 +115,9 @@ func (b *broker) open(json.RawMessage) (any, error) {
 			}
 			return front{l, b.fronts[address]}, nil
 		}))
+	if err == nil {
+		cluster.ControlKey(int16(kmsg.Produce), separate)
+	}
 	b.cluster = cluster
 	return "open", err
 }
