@@ -30,7 +30,7 @@ func TestACallerWhoLeavesHarmsNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	// A definite answer to every attempt: the client keeps the records and may give them up whenever it has a reason.
@@ -58,7 +58,7 @@ func TestACallerWhoLeavesHarmsNobody(t *testing.T) {
 	stays := send(ctx, "stays")
 	attempts(2)
 	leave()
-	<-left
+	_ = <-left
 	attempts(3)
 	fault.Remove()
 	if err := <-stays; err != nil {

@@ -24,7 +24,7 @@ func TestUnreadAnswersDoNotFailTheDrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	deaf, err := gatewayv1.NewEventGatewayClient(conn).IngestEventStream(t.Context())
 	if err != nil {
 		t.Fatal(err)

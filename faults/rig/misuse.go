@@ -42,7 +42,7 @@ func dial(t testing.TB, address string) *grpc.ClientConn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { _ = conn.Close() })
 	return conn
 }
 
@@ -66,7 +66,7 @@ func NeverRead(t testing.TB, l *ledger.Ledger, address string, n int) *Deaf {
 	for i := range n {
 		c := misuser(t, l, address, fmt.Sprintf("deaf%d", i), dial(t, address))
 		d.streams.Go(func() {
-			defer c.conn.Close()
+			defer func() { _ = c.conn.Close() }()
 			d.ends[i] = c.deaf(d.read)
 		})
 	}
@@ -163,7 +163,7 @@ func Idle(t testing.TB, l *ledger.Ledger, address string, n, perConn int) (closi
 			}
 		}
 		for _, one := range all {
-			one.c.conn.Close()
+			_ = one.c.conn.Close()
 		}
 		return bad
 	}
@@ -182,7 +182,7 @@ func Churn(t testing.TB, l *ledger.Ledger, address string, perSecond int, lastin
 	for i := range workers {
 		c := misuser(t, l, address, fmt.Sprintf("churn%d", i), dial(t, address))
 		work.Go(func() {
-			defer c.conn.Close()
+			defer func() { _ = c.conn.Close() }()
 			for limit.Wait(ctx) == nil {
 				c.openAndReset()
 				counts[i]++

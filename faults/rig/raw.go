@@ -66,14 +66,14 @@ func (r *raw) read() {
 		switch f := frame.(type) {
 		case *http2.SettingsFrame:
 			if !f.IsAck() {
-				r.write(func() error { return r.framer.WriteSettingsAck() })
+				_ = r.write(func() error { return r.framer.WriteSettingsAck() }) // reading ends with what is wrong
 			}
 		case *http2.PingFrame:
 			if f.IsAck() {
 				r.pong.Add(1)
 				continue
 			}
-			r.write(func() error { return r.framer.WritePing(true, f.Data) })
+			_ = r.write(func() error { return r.framer.WritePing(true, f.Data) })
 		case *http2.RSTStreamFrame:
 			r.reset.Add(1)
 		case *http2.HeadersFrame:
