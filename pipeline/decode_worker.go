@@ -13,6 +13,10 @@ import (
 // slabSize is how many events are allocated at once.
 const slabSize = 256
 
+// touchAhead is how many events are brought into the cache together, see stages.Event.Touch. They take 10 KiB of
+// the 32 to 48 that a first-level cache has.
+const touchAhead = 16
+
 // decodeWorker turns the messages of one lane into events.
 type decodeWorker struct {
 	worker
@@ -59,9 +63,7 @@ func (w *decodeWorker) decodeLoop() {
 		w.decoder.NextRun()
 		w.answer(burst)
 		w.count(burst)
-		for _, ev := range burst {
-			w.out.stage(ev, ev.Shard)
-		}
+		w.out.stageAll(burst, byShard)
 		w.out.flush(w.waiter, &w.counts)
 	}
 }
@@ -111,10 +113,12 @@ func (w *decodeWorker) forget() {
 // fill decodes events into the burst until it is full, the lane is empty, or no event is free.
 func (w *decodeWorker) fill(burst []*stages.Event) []*stages.Event {
 	w.reclaim() // also when some are free: those that came back last are the likeliest to be in a cache
-	for _, ev := range w.stack[max(0, len(w.stack)-burstSize):] {
-		w.warmth += ev.Touch()
-	}
 	for len(burst) < burstSize {
+		if len(burst)%touchAhead == 0 {
+			for _, ev := range w.stack[max(0, len(w.stack)-touchAhead):] {
+				w.warmth += ev.Touch()
+			}
+		}
 		if !w.decoder.Active() && !w.next() {
 			break
 		}

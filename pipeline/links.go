@@ -76,8 +76,19 @@ type fanOut[T any] struct{ outlets []outlet[T] }
 
 // stage puts v on the way to worker h mod n.
 func (f *fanOut[T]) stage(v T, h uint32) {
-	o := &f.outlets[int(h)%len(f.outlets)]
+	o := &f.outlets[h%uint32(len(f.outlets))]
 	o.staged = append(o.staged, v)
+}
+
+// stageAll is stage for a burst. With one worker behind, nobody looks at the values.
+func (f *fanOut[T]) stageAll(burst []T, route func(T) uint32) {
+	if len(f.outlets) == 1 {
+		f.outlets[0].staged = append(f.outlets[0].staged, burst...)
+		return
+	}
+	for _, v := range burst {
+		f.stage(v, route(v))
+	}
 }
 
 // push moves what is staged into the rings, wakes each receiver once, and reports whether everything fitted.

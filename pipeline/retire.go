@@ -26,6 +26,9 @@ type retirer struct {
 		acked   int
 		settled int
 		retired int
+		// part and cost are the bytes to take off the partition that the last events were of.
+		part *stages.Partition
+		cost int64
 	}
 }
 
@@ -74,7 +77,11 @@ func (r *retirer) retireBurst(burst []*stages.Event, now time.Time) {
 			r.answer(ev)
 		}
 		if ev.Cost != 0 {
-			ev.Partition.AddInflight(-ev.Cost)
+			if ev.Partition != r.run.part {
+				r.takeOff()
+				r.run.part = ev.Partition
+			}
+			r.run.cost += ev.Cost
 		}
 		r.run.retired++
 		h := &r.homes[ev.Home]
@@ -120,12 +127,21 @@ func (r *retirer) answer(ev *stages.Event) {
 	r.run.settled++
 }
 
+// takeOff takes the bytes of the last events off their partition.
+func (r *retirer) takeOff() {
+	if r.run.cost != 0 {
+		r.run.part.AddInflight(-r.run.cost)
+		r.run.cost = 0
+	}
+}
+
 // endRun settles and drops the events of one message that came in a row.
 func (r *retirer) endRun(now time.Time) {
 	run := &r.run
 	if run.msg == nil {
 		return
 	}
+	r.takeOff() // before drop: at rest, when no message is held, no bytes are in flight
 	if run.acked > 0 {
 		r.counts.outcomes[run.msg.Origin][stages.Acknowledged].Add(uint64(run.acked))
 		r.latency.observe(now.Sub(run.msg.Received), uint64(run.acked))

@@ -139,9 +139,7 @@ func (w *stageWorker) stageLoop() {
 		}
 		w.answer(burst[:n])
 		w.count(burst[:n])
-		for _, ev := range burst[:n] {
-			w.out.stage(ev, w.route(ev))
-		}
+		w.out.stageAll(burst[:n], w.route)
 		w.out.flush(w.waiter, &w.counts)
 	}
 }

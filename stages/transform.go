@@ -11,9 +11,11 @@ func NewTransform(topics *Topics) *Transform { return &Transform{topics: topics}
 
 // Process implements Stage.
 func (t *Transform) Process(burst []*Event) {
+	topic := t.topics.Default
+	partitions, refusal := topic.Partitions(), topic.Refusal() // once a burst
 	for _, ev := range burst {
 		if ev.Live() {
-			t.settle(ev)
+			settle(ev, topic, partitions, refusal)
 		}
 		ev.At = AtTransform
 	}
@@ -22,19 +24,16 @@ func (t *Transform) Process(burst []*Event) {
 // settle picks the partition as Kafka's default partitioner does for a key.
 // The count is that of the producer's last metadata, so it is never ahead of
 // what the producer knows.
-func (t *Transform) settle(ev *Event) {
-	topic := t.topics.Default
-	if reason := topic.Refusal(); reason != NoReason {
-		ev.Refuse(AtTransform, reason, &Detail{Message: "topic " + topic.Name})
-		return
-	}
-	partitions := topic.Partitions()
-	if len(partitions) == 0 {
+func settle(ev *Event, topic *Topic, partitions []*Partition, refusal Reason) {
+	switch {
+	case refusal != NoReason:
+		ev.Refuse(AtTransform, refusal, &Detail{Message: "topic " + topic.Name})
+	case len(partitions) == 0:
 		ev.Refuse(AtTransform, KafkaUnavailable, nil)
-		return
+	default:
+		ev.Topic = topic
+		ev.Partition = partitions[ev.Shard%uint32(len(partitions))]
 	}
-	ev.Topic = topic
-	ev.Partition = partitions[int(ev.Shard)%len(partitions)]
 }
 
 // Route is what fixes the batch and produce worker of an event: the same for
