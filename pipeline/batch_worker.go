@@ -19,14 +19,15 @@ type batchWorker struct {
 	// empties are the rings on which the produce workers give emptied batches back.
 	empties []*ring.Consumer[*stages.RecordBatch]
 	buffer  [burstSize]*stages.RecordBatch
+	burst   [burstSize]*stages.Event
+	now     int64 // when the last burst came, in nanoseconds of Pipeline.now
 }
 
 // batchLoop is the goroutine of a batch worker.
 func (w *batchWorker) batchLoop() {
 	defer w.out.close()
-	burst := make([]*stages.Event, burstSize)
 	for {
-		n := w.in.take(burst)
+		n := w.in.take(w.burst[:])
 		if n == 0 {
 			if w.in.drained() {
 				w.release(w.batcher.Flush)
@@ -36,19 +37,51 @@ func (w *batchWorker) batchLoop() {
 				w.linger()
 			} else {
 				w.release(w.batcher.Flush)
-				w.await(w.in.ready)
+				w.lend(w.in.ready, w.turn)
+				w.out.flush(&w.worker, w.p.now()) // what a turn could not push
 			}
 			continue
 		}
-		w.reclaim()
-		now := w.p.now()
-		w.count(burst[:n]) // before Add: a batch that leaves takes its events along
-		for _, ev := range burst[:n] {
-			w.add(ev, now)
-		}
-		w.release(func() *stages.RecordBatch { return w.batcher.Due(now) })
+		w.work(w.burst[:n])
+		w.release(w.due)
 	}
 }
+
+// turn is one burst on somebody else's goroutine; without linger only.
+func (w *batchWorker) turn() (handBack bool) {
+	if w.declined() {
+		return true
+	}
+	start := w.p.now()
+	n := w.in.take(w.burst[:])
+	if n == 0 {
+		return w.in.drained()
+	}
+	w.work(w.burst[:n])
+	more, next := w.in.ready(), w.due
+	if !more {
+		next = w.batcher.Flush
+	}
+	for batch := next(); batch != nil; batch = next() {
+		w.send(batch)
+	}
+	w.took(start, w.p.now())
+	all, _ := w.out.push()
+	return !all || more
+}
+
+// work adds a burst to the batches.
+func (w *batchWorker) work(burst []*stages.Event) {
+	w.reclaim()
+	w.now = w.p.now()
+	w.count(burst, w.now) // before Add: a batch that leaves takes its events along
+	for _, ev := range burst {
+		w.add(ev, w.now)
+	}
+}
+
+// due takes out the next batch that is old enough.
+func (w *batchWorker) due() *stages.RecordBatch { return w.batcher.Due(w.now) }
 
 // linger waits for input or until the oldest open batch is due.
 func (w *batchWorker) linger() {
@@ -59,8 +92,8 @@ func (w *batchWorker) linger() {
 	}
 	start := w.idle()
 	if !w.waiter.WaitUntil(w.in.ready, w.p.epoch.Add(time.Duration(due))) {
-		now := w.p.now()
-		w.release(func() *stages.RecordBatch { return w.batcher.Due(now) })
+		w.now = w.p.now()
+		w.release(w.due)
 	}
 	w.resume(start)
 }
@@ -70,7 +103,7 @@ func (w *batchWorker) release(next func() *stages.RecordBatch) {
 	for batch := next(); batch != nil; batch = next() {
 		w.send(batch)
 	}
-	w.out.flush(w.waiter, &w.counts)
+	w.out.flush(&w.worker, w.p.now())
 }
 
 // add gives one event to the batcher. After a panic the event is refused and leaves the graph here.

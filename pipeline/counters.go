@@ -27,7 +27,7 @@ func (c *outcomeCounts) add(origin stages.Origin, v *stages.Verdict, n int) {
 	}
 }
 
-// workerCounts is what one worker says about itself; only the worker writes.
+// workerCounts is what one worker says about itself; only the worker writes, or who has borrowed it.
 type workerCounts struct {
 	_         [128]byte
 	events    atomic.Uint64
@@ -35,6 +35,8 @@ type workerCounts struct {
 	idleNanos atomic.Uint64 // waiting for input, polling and yielding included
 	idleSince atomic.Int64  // since when it waits now, in nanoseconds of Pipeline.now; 0 = it does not
 	fullNanos atomic.Uint64 // waiting for room in an output
+	lentNanos atomic.Uint64 // at work on another worker's goroutine, while idle
+	awayNanos atomic.Uint64 // doing other workers' work on its own goroutine
 	fullWaits atomic.Uint64
 	panics    atomic.Uint64
 	age       histogram // receipt to leaving the stage, the first event of each burst

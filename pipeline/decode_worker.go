@@ -62,9 +62,10 @@ func (w *decodeWorker) decodeLoop() {
 		}
 		w.decoder.NextRun()
 		w.answer(burst)
-		w.count(burst)
+		now := w.p.now()
+		w.count(burst, now)
 		w.out.stageAll(burst, byShard)
-		w.out.flush(w.waiter, &w.counts)
+		w.out.flush(&w.worker, now)
 	}
 }
 

@@ -283,7 +283,7 @@ func (m laneModel) taken(s laneState, value uint8) laneState {
 // rest is the wait for lane.Ready() || stopping.
 func (m laneModel) rest(s laneState, there bool, take func(string, laneState)) {
 	if !s.wait.Evaluates() {
-		s.Wait(s.wait, false, false, m.broken, func(line string, w explore.Waiter, p explore.Wait) {
+		s.Wait(s.wait, explore.Plain, false, false, m.broken, func(line string, w explore.Waiter, p explore.Wait) {
 			next := s
 			next.Waiter, next.wait = w, p
 			take("decode: "+line, awake(next))
@@ -295,7 +295,7 @@ func (m laneModel) rest(s laneState, there bool, take func(string, laneState)) {
 		line, ready = "decode: decode_worker.go: return w.lane.Ready() || w.p.stopping.Load() }", s.stopping
 	}
 	if s.looked = !s.looked && !there; !s.looked { // else stopping is still to be looked at
-		s.wait = s.wait.Evaluated(ready, false, m.broken)
+		s.wait = s.wait.Evaluated(ready, explore.Plain, m.broken)
 	}
 	take(line, awake(s))
 }
@@ -344,6 +344,6 @@ func TestModelOfTheLaneFindsEachFault(t *testing.T) {
 		"Pop takes what is claimed, published or not": func(m *laneModel) { m.pastHoles = true },
 		"Stop does not wake":                          func(m *laneModel) { m.stopSilently = true },
 		"the end looks at stopping last":              func(m *laneModel) { m.lookFirst = true },
-		"no look after sleeping.Store":                func(m *laneModel) { m.broken.NoRecheck = true },
+		"no look after state.Store(parked)":           func(m *laneModel) { m.broken.NoRecheck = true },
 	})
 }

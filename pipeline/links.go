@@ -4,8 +4,6 @@ package pipeline
 // it takes from and what it passes on to.
 
 import (
-	"time"
-
 	"github.com/event-gateway/event-gateway/ring"
 )
 
@@ -35,7 +33,7 @@ func (f *fanIn[T]) take(into []T) (n int) {
 		// Half free wakes the producer if it waits for room (one load if not). Backlog can only be too
 		// small, so the wake comes at the crossing or earlier, and again at each later pop.
 		if in.ring.Backlog() <= in.ring.Cap()/2 {
-			in.peer.Wake()
+			in.peer.WakeParked()
 		}
 		if n += got; n == len(into) {
 			break
@@ -66,8 +64,12 @@ func (f *fanIn[T]) drained() bool {
 
 // outlet is one ring out of a worker, with the worker to wake when something is in it.
 type outlet[T any] struct {
-	ring   *ring.Producer[T] // nil: no value can take this way
-	peer   *ring.Waiter
+	ring *ring.Producer[T] // nil: no value can take this way
+	peer *ring.Waiter
+	// alone: peer is the only worker of its stage. If it sleeps, its work is done here (ring.Waiter.Call);
+	// one of several is woken instead, because several are there to work at the same time, and because one that
+	// is stuck must not hold up the others.
+	alone  bool
 	staged []T // what is to be pushed in this turn
 }
 
@@ -91,23 +93,28 @@ func (f *fanOut[T]) stageAll(burst []T, route func(T) uint32) {
 	}
 }
 
-// push moves what is staged into the rings, wakes each receiver once, and reports whether everything fitted.
-func (f *fanOut[T]) push() bool {
-	all := true
+// push moves what is staged into the rings, wakes each receiver once or does its
+// work, and reports whether everything fitted and whether it worked for others.
+func (f *fanOut[T]) push() (all, ran bool) {
+	all = true
 	for i := range f.outlets {
 		o := &f.outlets[i]
 		if len(o.staged) == 0 {
 			continue
 		}
 		n := o.ring.Push(o.staged)
-		if n > 0 {
-			o.peer.Wake()
-		}
 		left := copy(o.staged, o.staged[n:])
 		o.staged = o.staged[:left]
 		all = all && left == 0
+		switch {
+		case n == 0:
+		case o.alone:
+			ran = o.peer.Call() || ran
+		default:
+			o.peer.Wake()
+		}
 	}
-	return all
+	return all, ran
 }
 
 // room reports whether a waiting push could go on: an outlet with something
@@ -123,19 +130,22 @@ func (f *fanOut[T]) room() bool {
 
 // flush pushes everything that is staged, waiting for room as long as it takes.
 // The graph has no cycle and its end never blocks, so room always comes.
-func (f *fanOut[T]) flush(w *ring.Waiter, c *workerCounts) {
-	if f.push() {
+// w is the worker itself, and since when it began.
+func (f *fanOut[T]) flush(w *worker, since int64) {
+	all, ran := f.push()
+	if ran {
+		bump(&w.counts.awayNanos, uint64(w.p.now()-since))
+	}
+	if all {
 		return
 	}
-	start := time.Now()
-	bump(&c.fullWaits, 1)
-	for {
-		w.Wait(f.room)
-		if f.push() {
-			break
-		}
+	start := w.p.now()
+	bump(&w.counts.fullWaits, 1)
+	for !all {
+		w.waiter.Wait(f.room)
+		all, _ = f.push() // what it does for others meanwhile counts as waiting
 	}
-	bump(&c.fullNanos, uint64(time.Since(start)))
+	bump(&w.counts.fullNanos, uint64(w.p.now()-start))
 }
 
 // close ends all outlets.
@@ -178,7 +188,7 @@ func connect[T any](p *Pipeline, from, to string, sources, targets []end[T], cap
 				continue
 			}
 			producer, consumer := ring.NewSPSC[T](capacity)
-			s.out.outlets[j] = outlet[T]{ring: producer, peer: t.waiter, staged: make([]T, 0, burstSize)}
+			s.out.outlets[j] = outlet[T]{ring: producer, peer: t.waiter, alone: len(targets) == 1, staged: make([]T, 0, burstSize)}
 			t.in.inlets = append(t.in.inlets, inlet[T]{ring: consumer, peer: s.waiter})
 			p.links = append(p.links, linkGauge{from, to, i, j, consumer.Gauge()})
 		}

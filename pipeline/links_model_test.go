@@ -3,9 +3,9 @@
 package pipeline
 
 // The links in every interleaving, from the first push to the last worker's
-// return: workers take, stage, push, wait for room and for input, close. Steps
-// quote the code; see ring/explore. Rings hold 1 or 2 values and bursts are of 1
-// or 2 events, so that every stage is full at some time.
+// return: workers take, stage, push, wait for room and for input, lend, do each
+// other's turns, close. Steps quote the code; see ring/explore. Rings hold 1 or 2
+// values and bursts are of 1 or 2 events, so that every stage is full at some time.
 
 import (
 	"fmt"
@@ -28,6 +28,8 @@ const (
 	awaitInput         // in the waiter, ready
 	pushLoad           // Push's look at readSeq
 	pushStore          // Push publishes
+	turnReady          // the end of a turn: ready
+	turnFull           // and of one that could not push everything
 	awaitRoom          // in the waiter, room
 	closeStore         // the outlet ends
 	returned
@@ -56,11 +58,14 @@ type linkWorker struct {
 	call    uint8 // and where
 	wait    explore.Wait
 	eval    uint8 // how far the condition is evaluated
+	// lent: one of the workers before it is in a turn of this one. Then all above but wait is the borrower's.
+	lent bool
 }
 
 type linksState struct {
 	links   [mostLinks]linkState
 	workers [mostWorkers]linkWorker
+	shared  bool // two were at the work of one worker
 }
 
 // linksModel is a graph; the fields after burst break the protocol.
@@ -69,7 +74,13 @@ type linksModel struct {
 	ends     [][2]int           // of each link: the worker that pushes and the one that takes
 	capacity uint8
 	burst    uint8
-	in, out  [mostWorkers][]int // links by worker
+	declines bool // a turn may hand back at once
+	makes2   bool // first workers make bursts of 2, whatever the others take
+	// drained: the end comes when everything has arrived, as with Stop after AwaitIdle. Without, its wake-ups make good
+	// for lost ones.
+	drained bool
+	total   uint8
+	in, out [mostWorkers][]int // links by worker
 
 	broken      explore.Broken
 	pushSilent  bool // push does not wake the receiver
@@ -81,6 +92,9 @@ type linksModel struct {
 	oneInlet    bool // ready looks at the first inlet only
 	noClose     bool // a worker returns without closing its outlets
 	noFlush     bool // a worker does not wait for room: what did not fit stays staged
+	roomIgnored bool // a turn that could not push everything does not hand back
+	leftIgnored bool // a turn that leaves input does not hand back
+	noLentFlush bool // a worker does not wait for room for what a turn could not push
 }
 
 func (m *linksModel) inlets(worker int) []int  { return m.in[worker] }
@@ -105,7 +119,6 @@ func (m *linksModel) workers() (n int) {
 func (m linksModel) explore() (explore.Report, error) {
 	m.mesh()
 	start := linksState{}
-	total := uint8(0)
 	for i := range start.workers {
 		w := &start.workers[i]
 		if i >= m.workers() {
@@ -113,7 +126,7 @@ func (m linksModel) explore() (explore.Report, error) {
 			continue
 		}
 		w.left = m.makes[i]
-		total += m.makes[i]
+		m.total += m.makes[i]
 		m.begin(&start, i)
 	}
 	return explore.Model[linksState]{
@@ -124,6 +137,9 @@ func (m linksModel) explore() (explore.Report, error) {
 			}
 		},
 		Bad: func(s linksState) string {
+			if s.shared {
+				return "two are at the work of one worker"
+			}
 			for i, l := range s.links {
 				if l.write-l.read > m.capacity {
 					return fmt.Sprintf("ring %d holds more than it can: a value was overwritten", i)
@@ -132,54 +148,73 @@ func (m linksModel) explore() (explore.Report, error) {
 			return ""
 		},
 		End: func(s linksState) bool {
-			arrived := uint8(0)
-			for i, w := range s.workers {
+			for _, w := range s.workers {
 				if w.pc != returned || w.waking != explore.Woken || !w.AtRest() {
 					return false
 				}
-				if len(m.outlets(i)) == 0 {
-					arrived += w.through
-				}
 			}
-			return arrived == total
+			return m.arrived(s)
 		},
 	}.Explore(4_000_000)
 }
 
-// step is the next step of worker i. What is private to the worker happens together with the shared access before it.
+// arrived reports whether the last workers have taken all that the first ones made.
+func (m *linksModel) arrived(s linksState) bool {
+	n := uint8(0)
+	for i, w := range s.workers {
+		if len(m.outlets(i)) == 0 {
+			n += w.through
+		}
+	}
+	return n == m.total
+}
+
+// step is the next step of worker i's goroutine. What is private to the worker happens together with the shared
+// access before it. In a Call, it does the work of another worker f, which may be in a Call in turn.
 func (m *linksModel) step(s linksState, i int, take func(string, linksState)) {
-	w := &s.workers[i]
+	if s.workers[i].wait == explore.Lent {
+		m.await(s, i, take) // whatever is done in its place
+		return
+	}
+	f := i
+	for s.workers[f].waking == explore.Turn {
+		f = int(s.workers[f].whom)
+	}
+	w := &s.workers[f]
 	switch {
 	case w.waking != explore.Woken:
 		s.workers[w.whom].Wake(w.waking, m.broken, func(line string, waiter explore.Waiter, p explore.Wake) {
 			next := s
-			next.workers[w.whom].Waiter, next.workers[i].waking = waiter, p
-			take(line+" // "+wakeCalls[w.call], next)
+			next.workers[w.whom].Waiter, next.workers[f].waking = waiter, p
+			line += " // " + wakeCalls[w.call]
+			if p != explore.Turn {
+				take(line, next)
+				return
+			}
+			if m.declines {
+				declined := next
+				declined.workers[f].waking = explore.Turned(true)
+				take(line+" // worker.go:turn: if w.declined() {", declined)
+			}
+			m.beginTurn(&next, int(w.whom))
+			take(line, next)
 		})
 	case w.pc == awaitInput || w.pc == awaitRoom:
-		m.await(s, i, take)
+		m.await(s, f, take)
+	case w.pc == turnFull:
+		m.endTurn(&s, f, true)
+		take("worker.go:turn: return !all || w.in.ready()", s)
+	case w.pc == turnReady:
+		m.turnStep(s, f, take)
 	case w.pc <= drainEmpty:
-		m.takeStep(s, i, take)
+		m.takeStep(s, f, take)
+	case w.pc == closeStore && m.drained && !m.arrived(s): // not yet
 	case w.pc < returned:
-		m.pushStep(s, i, take)
+		m.pushStep(s, f, take)
 	}
 }
 
-// The calls of Wake, as indexes of wakeCalls.
-const (
-	wakeInTake = iota
-	wakeInPush
-	wakeInClose
-)
-
-var wakeCalls = [...]string{"links.go:take: in.peer.Wake()", "links.go:push: o.peer.Wake()", "links.go:close: o.peer.Wake()"}
-
-// wake begins a wake-up of another worker; it comes before w's next step.
-func wake(w *linkWorker, whom int, call uint8) {
-	w.waking, w.whom, w.call = explore.Look, uint8(whom), call
-}
-
-// begin starts a turn of the loop: a first worker makes a burst, the others take one.
+// begin starts a round of the loop, or a turn: a first worker makes a burst, the others take one.
 func (m *linksModel) begin(s *linksState, i int) {
 	w := &s.workers[i]
 	w.n = 0
@@ -190,6 +225,9 @@ func (m *linksModel) begin(s *linksState, i int) {
 		return
 	}
 	w.n = min(w.left, m.burst)
+	if m.makes2 {
+		w.n = min(w.left, 2)
+	}
 	w.left -= w.n
 	m.endTake(s, i)
 }
@@ -225,7 +263,7 @@ func (m *linksModel) takeStep(s linksState, i int, take func(string, linksState)
 		if w.pc = takeStore; l.seenWrite == l.read {
 			m.nextInlet(&s, i)
 		} else if m.takeEarly {
-			wake(w, peer, wakeInTake)
+			m.wake(w, peer, wakeInTake)
 		}
 		take("spsc.go: c.seenWrite = c.shared.writeSeq.Load() // links.go:take: got := in.ring.Pop(into[n:])", s)
 	case takeStore:
@@ -235,13 +273,13 @@ func (m *linksModel) takeStep(s linksState, i int, take func(string, linksState)
 		w.through += n
 		backlog, half := l.seenWrite-l.read, m.capacity/2
 		if backlog <= half && !m.takeSilent && !m.takeEarly && !m.takeTooLate || m.takeTooLate && backlog > half {
-			wake(w, peer, wakeInTake)
+			m.wake(w, peer, wakeInTake)
 		}
 		m.nextInlet(&s, i)
 		take("spsc.go:Pop: c.shared.readSeq.Store(c.next) // links.go:take: if in.ring.Backlog() <= in.ring.Cap()/2 {", s)
 	case drainClosed:
 		if !l.closed {
-			m.startWait(w, awaitInput)
+			m.notDrained(&s, i)
 		} else if m.lengthFirst {
 			m.drainedInlet(&s, i)
 		} else {
@@ -252,7 +290,7 @@ func (m *linksModel) takeStep(s linksState, i int, take func(string, linksState)
 		l.seenWrite = l.write
 		switch {
 		case l.seenWrite != l.read:
-			m.startWait(w, awaitInput)
+			m.notDrained(&s, i)
 		case m.lengthFirst:
 			w.pc = drainClosed
 		default:
@@ -274,6 +312,8 @@ func (m *linksModel) endTake(s *linksState, i int) {
 		if m.lengthFirst {
 			w.pc = drainEmpty
 		}
+	case len(outlets) == 0 && w.lent:
+		w.pc, w.eval = turnReady, 0
 	case len(outlets) == 0:
 		m.begin(s, i)
 	default:
@@ -293,7 +333,11 @@ func (m *linksModel) endTake(s *linksState, i int) {
 func (m *linksModel) drainedInlet(s *linksState, i int) {
 	w := &s.workers[i]
 	if w.at++; int(w.at) == len(m.inlets(i)) {
-		m.close(s, i, 0)
+		if w.lent {
+			m.endTurn(s, i, true)
+		} else {
+			m.close(s, i, 0)
+		}
 		return
 	}
 	w.pc = drainClosed
@@ -319,11 +363,16 @@ func (m *linksModel) push(s *linksState, i int, at uint8) {
 		}
 		return
 	}
-	if w.partly && !m.noFlush {
+	switch {
+	case w.lent && w.partly && !m.roomIgnored:
+		w.pc = turnFull // not before the wake-up or the Call for what was pushed
+	case w.lent:
+		w.at, w.pc, w.eval = 0, turnReady, 0
+	case w.partly && !m.noFlush:
 		m.startWait(w, awaitRoom)
-		return
+	default:
+		m.begin(s, i)
 	}
-	m.begin(s, i)
 }
 
 // close goes on with the end of the outlets, from outlet at.
@@ -354,14 +403,18 @@ func (m *linksModel) pushStep(s linksState, i int, take func(string, linksState)
 		w.staged[at] -= n
 		w.partly = w.partly || w.staged[at] > 0
 		if !m.pushSilent {
-			wake(w, peer, wakeInPush)
+			call := uint8(wakeInPush)
+			if len(outlets) == 1 { // alone
+				call = callInPush
+			}
+			m.wake(w, peer, call)
 		}
 		m.push(&s, i, at+1)
 		take("spsc.go:Push: p.shared.writeSeq.Store(p.next) // links.go:push: n := o.ring.Push(o.staged)", s)
 	case closeStore:
 		l.closed = true
 		if !m.closeSilent {
-			wake(w, peer, wakeInClose)
+			m.wake(w, peer, wakeInClose)
 		}
 		m.close(&s, i, at+1)
 		take("spsc.go: p.shared.closed.Store(true) // links.go:close: o.ring.Close() // worker.go:stageLoop: defer w.out.close()", s)
@@ -374,11 +427,15 @@ func (m *linksModel) startWait(w *linkWorker, where uint8) {
 
 // await is a step of a wait for input or for room.
 func (m *linksModel) await(s linksState, i int, take func(string, linksState)) {
-	w := &s.workers[i]
+	w, kind := &s.workers[i], explore.Lending
+	if w.pc == awaitRoom {
+		kind = explore.Plain
+	}
 	if !w.wait.Evaluates() {
-		w.Waiter.Wait(w.wait, false, false, m.broken, func(line string, waiter explore.Waiter, p explore.Wait) {
+		w.Waiter.Wait(w.wait, kind, false, false, m.broken, func(line string, waiter explore.Waiter, p explore.Wait) {
 			next := s
 			next.workers[i].Waiter, next.workers[i].wait = waiter, p
+			next.shared = next.shared || w.lent && p == explore.Awake
 			m.resume(&next, i)
 			take(line, next)
 		})
@@ -391,7 +448,7 @@ func (m *linksModel) await(s linksState, i int, take func(string, linksState)) {
 	line, value, known := evaluate(&s, i)
 	if known {
 		w.eval = 0
-		w.wait = w.wait.Evaluated(value, false, m.broken)
+		w.wait = w.wait.Evaluated(value, kind, m.broken)
 		m.resume(&s, i)
 	} else {
 		w.eval++
@@ -403,7 +460,7 @@ func (m *linksModel) await(s linksState, i int, take func(string, linksState)) {
 func (m *linksModel) resume(s *linksState, i int) {
 	switch w := &s.workers[i]; {
 	case w.wait != explore.Awake:
-	case w.pc == awaitRoom:
+	case w.pc == awaitRoom, len(m.outlets(i)) > 0 && !m.noLentFlush: // also what a turn could not push
 		m.push(s, i, 0)
 	default:
 		m.begin(s, i)
@@ -444,6 +501,6 @@ func (m *linksModel) room(s *linksState, i int) (line string, value, known bool)
 	for at := int(w.eval) + 1; at < len(outlets); at++ {
 		last = last && w.staged[at] == 0
 	}
-	return "spsc.go: p.seenRead = p.shared.readSeq.Load() // links.go:flush: w.Wait(f.room) // " +
+	return "spsc.go: p.seenRead = p.shared.readSeq.Load() // links.go:flush: w.waiter.Wait(f.room) // " +
 		"links.go:room: len(o.staged) > 0 && o.ring.Free() >= min(len(o.staged), max(1, o.ring.Cap()/2)) {", value, value || last
 }

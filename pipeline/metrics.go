@@ -89,9 +89,11 @@ func (p *Pipeline) writeWorkers(w io.Writer) {
 		if since := c.idleSince.Load(); since > 0 {
 			idle += max(p.now()-since, 0)
 		}
+		lent, away := int64(c.lentNanos.Load()), int64(c.awayNanos.Load())
+		idle = max(idle-lent, 0)
 		metrics.WriteCounterUint64(w, `gateway_stage_events_total`+labels, c.events.Load())
 		metrics.WriteCounterUint64(w, `gateway_stage_bursts_total`+labels, c.bursts.Load())
-		metrics.WriteCounterFloat64(w, `gateway_stage_busy_seconds_total`+labels, seconds(max(up-idle-full, 0)))
+		metrics.WriteCounterFloat64(w, `gateway_stage_busy_seconds_total`+labels, seconds(max(up-idle-full-away, 0)))
 		metrics.WriteCounterFloat64(w, `gateway_stage_idle_seconds_total`+labels, seconds(idle))
 		metrics.WriteCounterFloat64(w, `gateway_stage_full_seconds_total`+labels, seconds(full))
 		metrics.WriteCounterUint64(w, `gateway_stage_full_waits_total`+labels, c.fullWaits.Load())

@@ -16,29 +16,44 @@ type produceWorker struct {
 	in    fanIn[*stages.RecordBatch]
 	// empties[i] gives emptied batches back to batch worker i; nil where no link is.
 	empties []*ring.Producer[*stages.RecordBatch]
+	burst   [burstSize]*stages.RecordBatch
 }
 
 // produceLoop is the goroutine of a produce worker.
 func (w *produceWorker) produceLoop() {
-	burst := make([]*stages.RecordBatch, burstSize)
 	for {
-		n := w.in.take(burst)
+		n := w.in.take(w.burst[:])
 		if n == 0 {
 			if w.in.drained() {
 				return
 			}
-			w.await(w.in.ready)
+			w.lend(w.in.ready, w.turn)
 			continue
 		}
-		for _, batch := range burst[:n] {
-			w.produce(batch)
-		}
+		w.work(w.burst[:n])
+	}
+}
+
+// turn is what is there, on somebody else's goroutine.
+func (w *produceWorker) turn() (handBack bool) {
+	if w.declined() {
+		return true
+	}
+	start := w.p.now()
+	w.work(w.burst[:w.in.take(w.burst[:])])
+	w.took(start, w.p.now())
+	return w.in.ready()
+}
+
+func (w *produceWorker) work(batches []*stages.RecordBatch) {
+	for _, batch := range batches {
+		w.produce(batch)
 	}
 }
 
 func (w *produceWorker) produce(batch *stages.RecordBatch) {
 	if len(batch.Events) > 0 {
-		w.count(batch.Events)
+		w.count(batch.Events, w.p.now())
 		left := w.process(batch)
 		w.answer(left)
 		for _, ev := range left {

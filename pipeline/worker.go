@@ -26,6 +26,8 @@ type worker struct {
 	// counts and outcomes are written by this worker only.
 	counts   workerCounts
 	outcomes *outcomeCounts
+	// declines is how many more turns are to be done by the worker's own goroutine; see lend.go.
+	declines int
 }
 
 func (p *Pipeline) newWorker(id stages.StageID, index int) worker {
@@ -36,6 +38,13 @@ func (p *Pipeline) newWorker(id stages.StageID, index int) worker {
 func (w *worker) await(ready func() bool) {
 	start := w.idle()
 	w.waiter.Wait(ready)
+	w.resume(start)
+}
+
+// lend waits like await and lets who has work for the worker do it in its place.
+func (w *worker) lend(ready func() bool, turn func() (handBack bool)) {
+	start := w.idle()
+	w.waiter.WaitLending(ready, turn)
 	w.resume(start)
 }
 
@@ -71,11 +80,11 @@ func (w *worker) answerOne(ev *stages.Event) {
 	}
 }
 
-// count notes a burst that leaves the stage.
-func (w *worker) count(burst []*stages.Event) {
+// count notes a burst that leaves the stage at now.
+func (w *worker) count(burst []*stages.Event, now int64) {
 	bump(&w.counts.events, uint64(len(burst)))
 	bump(&w.counts.bursts, 1)
-	w.counts.age.observe(time.Since(burst[0].Msg.Received), 1)
+	w.counts.age.observe(time.Duration(now-int64(burst[0].Msg.Received.Sub(w.p.epoch))), 1)
 }
 
 // rescue is deferred around stage code. After a panic it refuses the event at
@@ -116,6 +125,7 @@ type stageWorker struct {
 	out   fanOut[*stages.Event]
 	// route is the hash that picks the worker of the next stage.
 	route func(*stages.Event) uint32
+	burst [burstSize]*stages.Event
 }
 
 func byShard(ev *stages.Event) uint32     { return ev.Shard }
@@ -124,24 +134,47 @@ func byPartition(ev *stages.Event) uint32 { return ev.Route() }
 // stageLoop is the goroutine of a middle stage.
 func (w *stageWorker) stageLoop() {
 	defer w.out.close()
-	burst := make([]*stages.Event, burstSize)
 	for {
-		n := w.in.take(burst)
+		n := w.in.take(w.burst[:])
 		if n == 0 {
 			if w.in.drained() {
 				return
 			}
-			w.await(w.in.ready)
+			w.lend(w.in.ready, w.turn)
+			w.out.flush(&w.worker, w.p.now()) // what a turn could not push
 			continue
 		}
-		for done := 0; done < n; {
-			done += w.process(burst[done:n])
-		}
-		w.answer(burst[:n])
-		w.count(burst[:n])
-		w.out.stageAll(burst[:n], w.route)
-		w.out.flush(w.waiter, &w.counts)
+		w.out.flush(&w.worker, w.work(w.burst[:n]))
 	}
+}
+
+// turn is one burst on somebody else's goroutine.
+func (w *stageWorker) turn() (handBack bool) {
+	if w.declined() {
+		return true
+	}
+	start := w.p.now()
+	n := w.in.take(w.burst[:])
+	if n == 0 {
+		return w.in.drained()
+	}
+	w.took(start, w.work(w.burst[:n]))
+	all, _ := w.out.push()
+	return !all || w.in.ready()
+}
+
+// work runs the stage over a burst, stages it for the next one, and says when it was done.
+func (w *stageWorker) work(burst []*stages.Event) (now int64) {
+	for done := 0; done < len(burst); {
+		done += w.process(burst[done:])
+	}
+	w.answer(burst)
+	now = w.p.now()
+	w.count(burst, now)
+	for _, ev := range burst {
+		w.out.stage(ev, w.route(ev))
+	}
+	return now
 }
 
 // process runs the stage over the burst and says how many events it is done with.

@@ -78,8 +78,8 @@
 // # The sleep handshake
 //
 //	sleeper                               waker
-//	S1 sleeping.Store(1)                  W1 publish (writeSeq or readSeq store)
-//	S2 re-check the cursors               W2 if sleeping.Load() == 1 { wake }
+//	S1 state.Store(parked)                W1 publish (writeSeq or readSeq store)
+//	S2 re-check the cursors               W2 if state.Load() == parked { wake }
 //	S3 park
 //
 // Both sides store and then load the other's word. In one total order of all
@@ -89,6 +89,37 @@
 // reordering that C++ and Java need a full fence for); in Go no fence is needed
 // beyond the atomics themselves. waiter_model_test.go walks through every
 // interleaving of these steps, with and without each of them.
+//
+// # Lending
+//
+// Waking a sleeper costs its waker a trip through the scheduler, and what the
+// sleeper is to work on then moves to another core's cache. If the sleeper is
+// idle, its waker may as well do the work: the values are in its own cache.
+// (Flat combining and the direct hand-off of schedulers are relatives.)
+//
+//	sleeper                      borrower                         another waker
+//	L1 state.Store(parked)
+//	L2 re-check the cursors
+//	L3 CAS parked -> lendable
+//	L4 receive the token         B1 CAS lendable -> lent          W1 publish
+//	                             B2 turn: take, work, push        W2 CAS lent -> called
+//	                             B3 CAS lent -> lendable
+//	                             B4 else Store(awake), token
+//
+// Ownership: the sleeper's private fields are written by the sleeper before L3,
+// by a borrower between B1 and B3 or B4, by the sleeper after L4. Each hand-over is
+// an atomic store that the next owner's compare-and-swap (or its receive from the
+// channel) observes, so each happens before the next. L2 comes before L3, because
+// the check reads private fields too.
+//
+// No lost wake-up: a waker publishes before it looks at the state. Until L3 it sees
+// parked and wakes. After L3 it sees lendable and wakes or borrows. While it sees
+// lent, its value may come after the turn's last look at the rings; then W2 comes
+// before B3, which fails, and the sleeper goes on itself (B4). If W2 comes after
+// B3, it saw lendable again.
+//
+// A turn may Call the next sleeper in turn: the depth is that of the graph. It
+// never waits, so a chain of turns ends.
 //
 // # Layout
 //

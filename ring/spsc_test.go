@@ -153,7 +153,7 @@ func TestLayoutKeepsWrittenWordsApart(t *testing.T) {
 	offsets := map[string][]uintptr{
 		"cursors": {0, unsafe.Offsetof(s.writeSeq), unsafe.Offsetof(s.readSeq), unsafe.Offsetof(s.closed), unsafe.Sizeof(s)},
 		"MPSC":    {unsafe.Offsetof(q.mask), unsafe.Offsetof(q.writeSeq), unsafe.Offsetof(q.readSeq), unsafe.Offsetof(q.next)},
-		"Waiter":  {0, unsafe.Offsetof(w.sleeping), unsafe.Offsetof(w.token)},
+		"Waiter":  {0, unsafe.Offsetof(w.state), unsafe.Offsetof(w.token)},
 	}
 	for name, at := range offsets {
 		for i := 1; i < len(at); i++ {

@@ -1,6 +1,7 @@
 package ring
 
-// How a worker waits: poll a little, yield a little, then sleep until woken.
+// How a worker waits: poll a little, yield a little, then sleep until woken, or
+// until somebody who has work for it does that work in its place.
 
 import (
 	"runtime"
@@ -19,17 +20,37 @@ const (
 // Waiter is where one worker goroutine sleeps. One a worker, not one a ring:
 // its condition may look at many rings.
 type Waiter struct {
-	_        [padBytes]byte
-	sleeping atomic.Uint32 // 1 while parked or about to; set by the sleeper, cleared by whoever wakes it
-	_        [padBytes - 4]byte
+	_     [padBytes]byte
+	state atomic.Uint32 // awake and so on; see there for who may change it
+	_     [padBytes - 4]byte
 
-	token chan struct{} // capacity 1: the waker that clears sleeping sends exactly one
+	token chan struct{} // capacity 1: whoever makes a sleeper awake sends exactly one
+	// turn is what Call runs; written by the sleeper before it becomes lendable, read by who has borrowed it.
+	turn  func() (handBack bool)
 	polls int
 	timer *time.Timer // for WaitUntil; made at first use
 
 	parks atomic.Uint64 // times parked; written by the sleeper only
 	_     [padBytes]byte
 }
+
+// The states of a waiter and who may leave them:
+//
+//	awake    --sleeper--> parked
+//	parked   --sleeper: ready after all, or timeout--> awake, --any waker--> awake, --sleeper (WaitLending)--> lendable
+//	lendable --any waker--> awake, --one caller--> lent
+//	lent     --its borrower--> lendable or awake, --any other caller or waker--> called
+//	called   --its borrower--> awake
+//
+// Whoever is not the sleeper and makes it awake sends the token. While it is
+// lent or called, everything that the sleeper owns belongs to the borrower.
+const (
+	awake uint32 = iota
+	parked
+	lendable
+	lent
+	called
+)
 
 // NewWaiter returns a waiter. With one P there is nobody to wait for by
 // polling, so it yields and parks only.
@@ -49,6 +70,28 @@ func (w *Waiter) Wait(ready func() bool) {
 	}
 	for !w.park(ready, nil) {
 	}
+}
+
+// WaitLending is Wait that lends the sleeper's work while it sleeps: Call may
+// run turn, on the goroutine of its caller, one at a time, and with everything
+// visible that the sleeper and earlier turns have written. turn does a bounded
+// piece of work, must not block, and reports whether the sleeper is to go on
+// itself: because input is left, or room is missing, or it is to end. When
+// WaitLending returns, ready may be false.
+func (w *Waiter) WaitLending(ready func() bool, turn func() (handBack bool)) {
+	if ready() { // no polling: whoever comes does the work
+		return
+	}
+	w.turn = turn
+	w.state.Store(parked)
+	if ready() {
+		w.rise()
+		return
+	}
+	w.parks.Store(w.parks.Load() + 1)
+	// Only now: ready looks at what a borrower would write.
+	w.state.CompareAndSwap(parked, lendable) // fails when a waker was faster: its token is there
+	<-w.token
 }
 
 // WaitUntil is Wait that gives up at the deadline; it reports ready's last answer.
@@ -90,34 +133,71 @@ func (w *Waiter) soon(ready func() bool) bool {
 }
 
 // park sleeps once, until woken or until timeout fires, and reports ready's
-// answer. See "The sleep handshake" in doc.go. Every path that sees sleeping
-// cleared by a waker also takes that waker's token, so that the next park does
-// not find a stale one.
+// answer. See "The sleep handshake" in doc.go.
 func (w *Waiter) park(ready func() bool, timeout <-chan time.Time) bool {
-	w.sleeping.Store(1)
+	w.state.Store(parked)
 	if ready() {
-		if !w.sleeping.CompareAndSwap(1, 0) {
-			<-w.token
-		}
+		w.rise()
 		return true
 	}
 	w.parks.Store(w.parks.Load() + 1)
 	select {
 	case <-w.token:
 	case <-timeout:
-		if !w.sleeping.CompareAndSwap(1, 0) {
-			<-w.token
-		}
+		w.rise()
 	}
 	return ready()
+}
+
+// rise makes the parked sleeper awake on its own account. A waker that was
+// faster has sent a token, which is taken, so that the next park does not find a
+// stale one.
+func (w *Waiter) rise() {
+	if !w.state.CompareAndSwap(parked, awake) {
+		<-w.token
+	}
 }
 
 // Wake ends the sleeper's park. Call it after publishing what the sleeper waits
 // for. It costs one atomic load while the sleeper is awake. Any goroutine.
 func (w *Waiter) Wake() {
-	if w.sleeping.Load() == 1 && w.sleeping.CompareAndSwap(1, 0) {
+	for {
+		switch s := w.state.Load(); s {
+		case awake, called:
+			return
+		case lent:
+			if w.state.CompareAndSwap(lent, called) {
+				return
+			}
+		default:
+			if w.state.CompareAndSwap(s, awake) {
+				w.token <- struct{}{}
+				return
+			}
+		}
+	}
+}
+
+// WakeParked is Wake for what only a sleeper in Wait or WaitUntil waits for
+// (room in an output): one that lends is left alone, and so is its borrower.
+func (w *Waiter) WakeParked() {
+	if w.state.Load() == parked && w.state.CompareAndSwap(parked, awake) {
 		w.token <- struct{}{}
 	}
+}
+
+// Call is Wake that does the sleeper's work in its place if that is lent, and
+// reports whether it did. See "Lending" in doc.go.
+func (w *Waiter) Call() (ran bool) {
+	if w.state.Load() != lendable || !w.state.CompareAndSwap(lendable, lent) {
+		w.Wake()
+		return false
+	}
+	if w.turn() || !w.state.CompareAndSwap(lent, lendable) {
+		w.state.Store(awake)
+		w.token <- struct{}{}
+	}
+	return true
 }
 
 // Parks is how often the sleeper has parked; any goroutine.

@@ -80,7 +80,7 @@ func TestWaiterDeadlineRacesWithWake(t *testing.T) {
 			for !w.WaitUntil(set.Load, time.Now().Add(20*time.Microsecond)) {
 			}
 			wg.Wait()
-			if len(w.token) != 0 || w.sleeping.Load() != 0 {
+			if len(w.token) != 0 || w.state.Load() != 0 {
 				t.Fatal("a token or the sleeping mark is left")
 			}
 		}

@@ -87,19 +87,19 @@ func TestExploreFindsTheShortestTrace(t *testing.T) {
 // Models notice when the code moves away from them.
 func TestCompare(t *testing.T) {
 	steps := map[string]int{
-		"waker: waiter.go:Wake: if w.sleeping.Load() == 1": 1, "waker: waiter.go: w.token <- struct{}{} // remark": 1,
-		"waker: waiter.go: w.sleeping.Store(7)": 1, "waker: publishes": 1,
+		"waker: waiter.go:Wake: switch s := w.state.Load(); s {": 1, "waker: waiter.go: w.token <- struct{}{} // remark": 1,
+		"waker: waiter.go: w.state.Store(7)": 1, "waker: publishes": 1,
 	}
 	got := strings.Join(Code{Dirs: []string{".", ".."}, Functions: []string{"waiter.go:Wake"}}.Compare(steps), "\n")
 	for _, want := range []string{
-		`the model has a step "w.sleeping.Store(7)" that the code has not`,
-		`no step of the model stands for "w.sleeping.CompareAndSwap("`,
+		`the model has a step "w.state.Store(7)" that the code has not`,
+		`no step of the model stands for "w.state.CompareAndSwap("`,
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
 	}
-	if strings.Contains(got, "w.token") || strings.Contains(got, `"if w.sleeping.Load`) {
+	if strings.Contains(got, "w.token") || strings.Contains(got, `"switch s := w.state.Load`) {
 		t.Errorf("steps that the code has:\n%s", got)
 	}
 	if len(Code{Dirs: []string{".."}, Functions: []string{"waiter.go:Gone", "gone.go:x"}}.Compare(nil)) != 2 {

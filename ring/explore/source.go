@@ -17,7 +17,7 @@ import (
 )
 
 // shared matches an atomic operation, a channel operation, or a wake-up.
-var shared = regexp.MustCompile(`[\w.]+\.(Load|Store|CompareAndSwap|Swap|Add|Wake)\(|<-[\w.]+|[\w.]+ <- `)
+var shared = regexp.MustCompile(`[\w.]+\.(Load|Store|CompareAndSwap|Swap|Add|Wake|WakeParked|Call)\(|<-[\w.]+|[\w.]+ <- `)
 
 // place matches the beginning of a quote: file.go or file.go:function.
 var place = regexp.MustCompile(`^\w+\.go(:\w+)?$`)
