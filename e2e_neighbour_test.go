@@ -58,7 +58,9 @@ func TestACallerWhoLeavesHarmsNobody(t *testing.T) {
 	stays := send(ctx, "stays")
 	attempts(2)
 	leave()
-	_ = <-left
+	if err := <-left; err == nil {
+		t.Error("the call that its caller left was answered")
+	}
 	attempts(3)
 	fault.Remove()
 	if err := <-stays; err != nil {

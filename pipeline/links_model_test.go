@@ -432,7 +432,7 @@ func (m *linksModel) await(s linksState, i int, take func(string, linksState)) {
 		kind = explore.Plain
 	}
 	if !w.wait.Evaluates() {
-		w.Waiter.Wait(w.wait, kind, false, false, m.broken, func(line string, waiter explore.Waiter, p explore.Wait) {
+		w.Wait(w.wait, kind, false, false, m.broken, func(line string, waiter explore.Waiter, p explore.Wait) {
 			next := s
 			next.workers[i].Waiter, next.workers[i].wait = waiter, p
 			next.shared = next.shared || w.lent && p == explore.Awake

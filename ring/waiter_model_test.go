@@ -205,7 +205,7 @@ func (m waiterModel) waker(s waiterState, i int, take func(string, waiterState))
 		m.turnStep(s, i, name, take)
 		return
 	case s.waking[i] != explore.Woken:
-		s.Waiter.Wake(s.waking[i], m.broken, func(line string, w explore.Waiter, p explore.Wake) {
+		s.Wake(s.waking[i], m.broken, func(line string, w explore.Waiter, p explore.Wake) {
 			next := s
 			next.Waiter, next.waking[i] = w, p
 			take(name+line, next)
@@ -259,7 +259,7 @@ func (m waiterModel) turnStep(s waiterState, i int, name string, take func(strin
 // roomGiver makes room when there is none, and wakes for it.
 func (m waiterModel) roomGiver(s waiterState, take func(string, waiterState)) {
 	if s.room != explore.Woken {
-		s.Waiter.Wake(s.room, m.broken, func(line string, w explore.Waiter, p explore.Wake) {
+		s.Wake(s.room, m.broken, func(line string, w explore.Waiter, p explore.Wake) {
 			next := s
 			next.Waiter, next.room = w, p
 			take("receiver: "+line, next)
