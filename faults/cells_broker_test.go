@@ -73,14 +73,10 @@ func brokerCells() []cell {
 			alive: 20 * time.Second, prepare: func(x *run) { x.createTopic(6, 3, "min.insync.replicas", "3") }, hurt: func(x *run) {
 				x.broker.Apache.Stop(0)
 				x.lasts(9*time.Second, 30*time.Second)
-				m := x.gateway.Metrics()
-				x.say("NOT_ENOUGH_REPLICAS in the log: %t; failed records %.0f, breaker %.0f, ready %t", x.gateway.Said("NOT_ENOUGH_REPLICAS"),
-					m.Sum("gateway_kafka_failed_records_total"), m.Sum("gateway_kafka_breaker_state"), x.gateway.IsReady())
-				x.broker.Apache.Restart(0)
-			}, rest: func(x *run) {
-				if !x.gateway.Said("NOT_ENOUGH_REPLICAS") {
-					x.Error("nothing that operators see names NOT_ENOUGH_REPLICAS")
+				if n := x.gateway.Metrics().Sum("gateway_kafka_failed_records_total"); n == 0 {
+					x.Error("gateway_kafka_failed_records_total is 0 while no batch is taken")
 				}
+				x.broker.Apache.Restart(0)
 			}, seen: func(x *run, _ *ledger.Verdict) {
 				if !x.gateway.Said("RECORD_TIMEOUT") || x.ledger.Reasons()["OUTCOME_UNKNOWN"] == 0 {
 					x.Errorf("no line names RECORD_TIMEOUT, or nothing was unknown: %v", x.ledger.Reasons())
