@@ -73,6 +73,9 @@ func brokerCells() []cell {
 			alive: 20 * time.Second, prepare: func(x *run) { x.createTopic(6, 3, "min.insync.replicas", "3") }, hurt: func(x *run) {
 				x.broker.Apache.Stop(0)
 				x.lasts(9*time.Second, 30*time.Second)
+				if n := x.gateway.Metrics().Sum("gateway_kafka_failed_records_total"); n == 0 {
+					x.Error("gateway_kafka_failed_records_total is 0 while no batch is taken")
+				}
 				x.broker.Apache.Restart(0)
 			}, seen: func(x *run, _ *ledger.Verdict) {
 				if !x.gateway.Said("RECORD_TIMEOUT") || x.ledger.Reasons()["OUTCOME_UNKNOWN"] == 0 {

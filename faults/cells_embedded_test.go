@@ -5,6 +5,7 @@ package faults
 // The embedded broker's disk: full, damaged, claimed twice, kept within bounds.
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,13 +20,17 @@ import (
 func embeddedCells() []cell {
 	return []cell{
 		{name: "R35", fault: "disk of the embedded broker full, then enlarged", on: embedded, rules: ledger.Rules{MayDouble: true, LeastDoubt: 1, Least: some},
-			load: rig.Load{Resend: true}, prepare: smallDisk, alive: 15 * time.Second, hurt: func(x *run) {
+			load: rig.Load{Resend: true}, prepare: smallDisk, noBaseline: true /* the log begins further files */, alive: 15 * time.Second, hurt: func(x *run) {
 				if !rig.Within(20*time.Second, func() bool { n := x.ledger.Count(); return n.Unknown+n.Refused > 0 }) {
 					x.Fatal("the disk does not become full")
 				}
 				x.lasts(2*time.Second, 20*time.Second)
 				if err := syscall.Mount("tmpfs", x.disk(), "tmpfs", syscall.MS_REMOUNT, "size=2g"); err != nil {
 					x.Fatal(err)
+				}
+			}, rest: func(x *run) {
+				if n := x.gateway.Metrics().Sum("gateway_kafka_failed_records_total"); n == 0 || !x.gateway.Said(`"class":"UNKNOWN_SERVER_ERROR"`) {
+					x.Errorf("gateway_kafka_failed_records_total is %.0f, or no line names UNKNOWN_SERVER_ERROR", n)
 				}
 			}},
 		{name: "R36", fault: "a bit of the embedded broker's data flipped while it is down", on: embedded, ci: true, ends: true, rules: ledger.Rules{Least: some}, hurt: bitFlip},
@@ -37,7 +42,57 @@ func embeddedCells() []cell {
 			}
 			x.say("%s", strings.TrimSpace(second.Log()))
 		}},
+		{name: "R40", fault: "more than EMBEDDED_MAX_BYTES, a restart, and more again", on: embedded, ci: true, restarts: true, expires: true,
+			settings: []string{fmt.Sprintf("EMBEDDED_MAX_BYTES=%d", maxDisk)}, rules: ledger.Rules{Least: some}, hurt: fillTwice, seen: expiredSeen},
 	}
+}
+
+// maxDisk is small, so that retention has work at once.
+const maxDisk = 32 << 20
+
+// fillTwice writes twice as much as the disk may hold, before and after a restart.
+func fillTwice(x *run) {
+	for n := range x.times(2, 6) {
+		if n > 0 {
+			x.restart(10*time.Second, 0)
+			x.gateway.Start().Ready()
+			x.again(5 * time.Second)
+		}
+		full := func() bool { return x.gateway.Metrics().Sum("gateway_kafka_written_bytes_total") > 2*maxDisk }
+		if !rig.Within(30*time.Second, full) {
+			x.Fatalf("%.0f bytes in 30 s: too few to fill %d", x.gateway.Metrics().Sum("gateway_kafka_written_bytes_total"), maxDisk)
+		}
+		// The bound is kept once a second: what is written in between comes on top.
+		if !rig.Within(5*time.Second, func() bool { return x.used() <= maxDisk }) {
+			x.Errorf("%d MiB on disk, EMBEDDED_MAX_BYTES is %d MiB", x.used()>>20, maxDisk>>20)
+		}
+		x.say("%.0f MiB written, %d MiB on disk", x.gateway.Metrics().Sum("gateway_kafka_written_bytes_total")/(1<<20), x.used()>>20)
+	}
+}
+
+// expiredSeen: something has expired, and no more than had to.
+func expiredSeen(x *run, v *ledger.Verdict) {
+	sum := v.Sum()
+	x.say("%d of %d acknowledged events expired; %d MiB on disk", sum.Expired, sum.Acknowledged, x.used()>>20)
+	if sum.Expired == 0 || sum.Stored == 0 {
+		x.Errorf("P11: %d expired, %d are there", sum.Expired, sum.Stored)
+	}
+	if used := x.used(); used > maxDisk || used < maxDisk/4 {
+		x.Errorf("%d bytes on disk at rest, EMBEDDED_MAX_BYTES is %d", used, maxDisk)
+	}
+}
+
+// used is what the data files take.
+func (x *run) used() (bytes int64) {
+	_ = filepath.WalkDir(x.disk(), func(_ string, d fs.DirEntry, err error) error { // files may vanish meanwhile
+		if err == nil && !d.IsDir() {
+			if info, err := d.Info(); err == nil {
+				bytes += info.Size()
+			}
+		}
+		return nil
+	})
+	return bytes
 }
 
 func (x *run) disk() string { return filepath.Join(x.gateway.Dir, "data") }

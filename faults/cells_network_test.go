@@ -77,7 +77,7 @@ func networkCells() []cell {
 			x.broker.Proxies[0].Down()
 			x.lasts(8*time.Second, 60*time.Second)
 			x.broker.Proxies[0].Up()
-		}, seen: breakerSeen},
+		}, alive: 10 * time.Second, seen: breakerSeen},
 		{name: "R46f", fault: "brokers there and gone, a second each", on: fake, proxied: true, rules: plain, hurt: func(x *run) {
 			for range x.times(4, 30) {
 				x.broker.Proxies[0].Down()

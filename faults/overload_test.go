@@ -39,7 +39,7 @@ func overloadCells() []cell {
 	calm := ledger.Rules{LeastDoubt: 1, Least: some}
 	return []cell{small, usual, few,
 		{name: "O2", fault: "one client of a hundred sends 100 times as much as the others", on: fake, ci: true, restarts: true,
-			rules: ledger.Rules{Least: some}, hurt: neighbour},
+			rules: ledger.Rules{Least: some}, hurt: neighbour(99, rig.Load{})},
 		{name: "O3", fault: "streams that never read their answers", on: fake, ci: true, settings: []string{"SEND_TIMEOUT=2s"},
 			rules: calm, hurt: neverRead, seen: undisturbed},
 		{name: "O4", fault: "10,000 idle streams", on: fake, rules: ledger.Rules{Least: some}, hurt: idle, seen: undisturbed},
@@ -223,22 +223,27 @@ func (x *run) highest(name string) (value *int, stop func()) {
 	return value, func() { close(end); <-ended }
 }
 
-// neighbour lets one client send as much as all others together, on and off.
-func neighbour(x *run) {
+// neighbour lets one client send far more than each of the polite others, on and off.
+func neighbour(polite int, noise rig.Load) func(x *run) {
+	return func(x *run) { besideNoise(x, polite, noise) }
+}
+
+func besideNoise(x *run, polite int, noise rig.Load) {
 	x.load.Stop(rig.Patience) // it comes from one host, and the runner needs it without limits
 	x.restart(10*time.Second, 0)
 	x.gateway.Settings = append(x.gateway.Settings, "RATE_LIMIT_ENABLED=true", "RATE_LIMIT_RPS=100", "RATE_LIMIT_BURST=100",
 		"CLIENT_MAX_INFLIGHT_BYTES=0")
 	x.gateway.Start().Ready()
 	calls := &rig.Calls{}
-	x.load = rig.StartLoad(x, x.ledger, rig.Load{Name: "polite-", Address: x.gateway.GRPC, Unary: 99, Streams: -1, Batches: -1, Rate: 990,
+	x.load = rig.StartLoad(x, x.ledger, rig.Load{Name: "polite-", Address: x.gateway.GRPC, Unary: polite, Streams: -1, Batches: -1, Rate: 10 * polite,
 		Dial: func(n int) []grpc.DialOption { return append(calls.Dial(n), rig.From(1, n)) }})
 	if err := x.load.Fresh(rig.Patience); err != nil {
 		x.Fatal(err)
 	}
 	loud := &rig.Calls{}
-	noisy := rig.StartLoad(x, x.ledger, rig.Load{Name: "noisy-", Address: x.gateway.GRPC, Rate: 1000,
-		Dial: func(n int) []grpc.DialOption { return append(loud.Dial(n), rig.From(2, 0)) }})
+	noise.Name, noise.Address, noise.Rate = "noisy-", x.gateway.GRPC, 1000
+	noise.Dial = func(n int) []grpc.DialOption { return append(loud.Dial(n), rig.From(2, 0)) }
+	noisy := rig.StartLoad(x, x.ledger, noise)
 	var alone, beside []time.Duration
 	for range 3 {
 		for _, on := range []bool{false, true} {
@@ -258,8 +263,8 @@ func neighbour(x *run) {
 	noisy.Stop(rig.Patience)
 	slices.Sort(alone)
 	slices.Sort(beside)
-	x.say("p99 of 99 clients with 10 calls a second each: %v alone, %v beside one with 1000 events a second: %.2f times; all slices %v %v",
-		alone[1], beside[1], float64(beside[1])/float64(alone[1]), alone, beside)
+	x.say("p99 of %d clients with 10 calls a second each: %v alone, %v beside one with 1000 events a second: %.2f times; all slices %v %v",
+		polite, alone[1], beside[1], float64(beside[1])/float64(alone[1]), alone, beside)
 	if n := x.load.Count(); n.Refused+n.Unknown+n.NoAnswer > 0 {
 		x.Errorf("of the polite clients: %+v", n)
 	}

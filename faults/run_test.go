@@ -64,6 +64,8 @@ type cell struct {
 	ends bool
 	// restarts: the gateway is killed and started again, so its counters begin anew.
 	restarts bool
+	// expires: retention takes the oldest events, on purpose.
+	expires bool
 	// noBaseline: goroutines, files and memory are not compared with before.
 	noBaseline bool
 }
@@ -366,6 +368,9 @@ func (x *run) accounts(m rig.Metrics) {
 
 // judge reads the topic and judges it.
 func (x *run) judge() *ledger.Verdict {
+	if x.cell.expires {
+		x.cell.rules.Starts = x.broker.Starts(topic) // at rest: they stay
+	}
 	j := ledger.NewJudge(x.ledger, x.cell.rules)
 	if err := x.broker.Read(topic, 2*time.Minute, j.Record); err != nil {
 		x.Errorf("reading the topic: %v", err)

@@ -21,6 +21,9 @@ type Rules struct {
 	Partition func(key string) int32
 	// GoneBefore: what was acknowledged in an earlier era went with the old topic, on purpose. It is not missed.
 	GoneBefore uint8
+	// Starts are the first offsets that retention has left of each partition: what was acknowledged before them
+	// has expired, on purpose. It is not missed; what lies behind them must be there.
+	Starts map[int32]int64
 	// Least is what must have happened in each method for the run to show anything.
 	Least Counts
 	// LeastDoubt is how many sendings of all methods must have ended unknown or without an answer.
@@ -74,6 +77,8 @@ type Tally struct {
 	Kinds  map[Kind]int
 	// TwiceStored counts events stored more than once, allowed or not.
 	TwiceStored int
+	// Expired counts acknowledgements of what retention has taken since.
+	Expired int
 	// Losses by where they lie between the acknowledged records of their partition that are there.
 	LostPrefix, LostMiddle, LostPostfix int
 }
@@ -98,6 +103,7 @@ func (v *Verdict) Sum() Tally {
 		sum.Resent += t.Resent
 		sum.Stored += t.Stored
 		sum.TwiceStored += t.TwiceStored
+		sum.Expired += t.Expired
 		sum.LostPrefix += t.LostPrefix
 		sum.LostMiddle += t.LostMiddle
 		sum.LostPostfix += t.LostPostfix
@@ -233,6 +239,10 @@ func (j *Judge) event(p *Producer, seq int, missing map[int32][]lostEvent) {
 		switch at := (Position{s.partition, s.offset}); s.outcome {
 		case Acknowledged:
 			if s.era < j.rules.GoneBefore {
+				return
+			}
+			if at.Offset < j.rules.Starts[at.Partition] && !slices.Contains(places, at) {
+				v.Methods[p.Method].Expired++
 				return
 			}
 			if slices.Contains(acks, at) {

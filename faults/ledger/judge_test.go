@@ -331,6 +331,25 @@ func TestRecreated(t *testing.T) {
 	}
 }
 
+// TestExpired: what lies before a partition's start is not missed; one hole behind it is, and so is a start that
+// nobody announced.
+func TestExpired(t *testing.T) {
+	r := newRun()
+	const start = 10
+	r.log = slices.DeleteFunc(r.log, func(rec Record) bool { return rec.Partition == 1 && rec.Offset < start })
+	if v := r.judge(Rules{Starts: map[int32]int64{1: start}}); len(v.Violations) > 0 || v.Sum().Expired != start {
+		t.Errorf("%d expired: %v", v.Sum().Expired, v.Violations)
+	}
+	if v := r.judge(Rules{}); v.Sum().Kinds[Lost] != start || v.Sum().LostPrefix != start {
+		t.Errorf("without a start: %+v", v.Sum())
+	}
+	r.log = slices.DeleteFunc(r.log, func(rec Record) bool { return rec.Partition == 1 && rec.Offset == start+3 })
+	if v := r.judge(Rules{Starts: map[int32]int64{1: start}}); len(v.Violations) != 1 || v.Violations[0].Kind != Lost ||
+		v.Violations[0].At != (Position{1, start + 3}) {
+		t.Errorf("a hole behind the start: %v", v.Violations)
+	}
+}
+
 func TestVacuousIsNamed(t *testing.T) {
 	empty := NewJudge(New(1), Rules{}).Verdict()
 	for m := range Methods {

@@ -55,6 +55,16 @@ func (b *Broker) Read(topic string, within time.Duration, visit func(ledger.Reco
 	return nil
 }
 
+// Starts are the first offsets that the partitions of the topic still have.
+func (b *Broker) Starts(topic string) (starts map[int32]int64) {
+	b.t.Helper()
+	b.Admin(func(ctx context.Context, adm *kadm.Client) (err error) {
+		starts, err = listed(ctx, adm.ListStartOffsets, topic)
+		return err
+	})
+	return starts
+}
+
 func record(r *kgo.Record) ledger.Record {
 	to := ledger.Record{Position: ledger.Position{Partition: r.Partition, Offset: r.Offset}, Key: string(r.Key)}
 	ev, err := kafka.EventFromRecord(r)
