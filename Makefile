@@ -163,7 +163,7 @@ FAULT_OUT ?= $(CURDIR)/faults/out
 .PHONY: test-faults
 test-faults: ## Kill, cut and spoil what is around the gateway, and judge what Kafka holds (ONLY=R11, LONG=1; needs Java 17, Maven)
 	EVENT_GATEWAY_CACHE=$(abspath $(EVENT_GATEWAY_CACHE)) FAULT_OUT=$(abspath $(FAULT_OUT)) ONLY=$(ONLY) LONG=$(LONG) \
-	  go test -v -vet=off -tags faults -run TestFaults -count=1 -timeout $(if $(LONG),4h,20m) ./faults
+	  go test -v -vet=off -tags faults -run "TestFaults|TestEpochs" -count=1 -timeout $(if $(LONG),4h,20m) ./faults
 	$(if $(ONLY),,go test -vet=off -tags faults -run TestHostileFloods -count=1 -timeout 5m .)
 
 # FAULT_SCALE=0.2 makes the minute between two faults twelve seconds.
