@@ -161,8 +161,8 @@ test-kafka: client-deps $(GRPCURL) ## Test against Apache Kafka (needs Java 17, 
 # LONG=1 runs all of them at full length and goes on where it was interrupted; ONLY=R11,R14 runs the named ones.
 FAULT_OUT ?= $(CURDIR)/faults/out
 .PHONY: test-faults
-test-faults: ## Kill, cut and spoil what is around the gateway, and judge what Kafka holds (ONLY=R11, LONG=1; needs Java 17, Maven)
-	EVENT_GATEWAY_CACHE=$(abspath $(EVENT_GATEWAY_CACHE)) FAULT_OUT=$(abspath $(FAULT_OUT)) ONLY=$(ONLY) LONG=$(LONG) \
+test-faults: ## Kill, cut and spoil what is around the gateway, and judge what Kafka holds (ONLY=R11, ALL=1, LONG=1; needs Java 17, Maven)
+	EVENT_GATEWAY_CACHE=$(abspath $(EVENT_GATEWAY_CACHE)) FAULT_OUT=$(abspath $(FAULT_OUT)) ONLY=$(ONLY) ALL=$(ALL) LONG=$(LONG) \
 	  go test -v -vet=off -tags faults -run "TestFaults|TestEpochs" -count=1 -timeout $(if $(LONG),4h,20m) ./faults
 	$(if $(ONLY),,go test -vet=off -tags faults -run TestHostileFloods -count=1 -timeout 5m .)
 

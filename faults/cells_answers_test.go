@@ -84,7 +84,7 @@ func answerCells() []cell {
 					x.Error("gateway_kafka_data_loss_total is 0")
 				}
 			}},
-		{name: "R53", fault: "a tenth of the requests answered with retriable, fatal and unexplained errors, all at once", on: fake, ci: true,
+		{name: "R53", fault: "a tenth of the requests answered with retriable, fatal and unexplained errors, all at once", on: fake,
 			load: rig.Load{Resend: true}, rules: ledger.Rules{MayDouble: true, Least: some},
 			hurt: mixed(codes(kerr.NotLeaderForPartition, kerr.UnknownServerError, kerr.InvalidRecord)), seen: mixedSeen},
 		{name: "R54", fault: "the same, and ambiguous ones: stored first, sent again beside rejected batches", on: fake,

@@ -62,7 +62,7 @@ func brokerCells() []cell {
 				<-time.After(200 * time.Millisecond)
 			}
 		}},
-		{name: "R51", fault: "one of three brokers SIGKILLed with its leaderships, and back", on: apache3, ci: true, load: resend, rules: doubles,
+		{name: "R51", fault: "one of three brokers SIGKILLed with its leaderships, and back", on: apache3, load: resend, rules: doubles,
 			alive: 10 * time.Second, hurt: func(x *run) {
 				x.broker.Apache.Kill(0)
 				x.again(15 * time.Second) // two of three are enough

@@ -42,7 +42,7 @@ func embeddedCells() []cell {
 			}
 			x.say("%s", strings.TrimSpace(second.Log()))
 		}},
-		{name: "R40", fault: "more than EMBEDDED_MAX_BYTES, a restart, and more again", on: embedded, ci: true, restarts: true, expires: true,
+		{name: "R40", fault: "more than EMBEDDED_MAX_BYTES, a restart, and more again", on: embedded, restarts: true, expires: true,
 			settings: []string{fmt.Sprintf("EMBEDDED_MAX_BYTES=%d", maxDisk)}, rules: ledger.Rules{Least: some}, hurt: fillTwice, seen: expiredSeen},
 	}
 }

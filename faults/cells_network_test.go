@@ -18,13 +18,13 @@ func networkCells() []cell {
 	return []cell{
 		{name: "R14", fault: "connections to Kafka reset every 300 ms", on: fake, proxied: true, ci: true, rules: plain, hurt: resets, seen: spotless},
 		{name: "R14k", fault: "connections to Kafka reset every 300 ms", on: apache1, proxied: true, rules: plain, hurt: resets, seen: spotless},
-		{name: "R15", fault: "black hole to and from Kafka for twice the request timeout", on: fake, proxied: true, ci: true,
+		{name: "R15", fault: "black hole to and from Kafka for twice the request timeout", on: fake, proxied: true,
 			load: rig.Load{Resend: true}, rules: ledger.Rules{MayDouble: true, LeastDoubt: 1, Least: some}, hurt: blackHole, alive: 8 * time.Second},
 		{name: "R15k", fault: "black hole to and from Kafka for twice the request timeout", on: apache1, proxied: true,
 			load: rig.Load{Resend: true}, rules: ledger.Rules{MayDouble: true, LeastDoubt: 1, Least: some}, hurt: blackHole, alive: 8 * time.Second},
-		{name: "R16", fault: "line with 300 +- 200 ms, in slices of 64 bytes, of 50 KB/s, cut after 20 KB", on: fake, proxied: true, ci: true,
+		{name: "R16", fault: "line with 300 +- 200 ms, in slices of 64 bytes, of 50 KB/s, cut after 20 KB", on: fake, proxied: true,
 			load: rig.Load{Resend: true, Rate: 2000}, rules: ledger.Rules{MayDouble: true, Least: ledger.Counts{Acknowledged: 50}}, hurt: badLine, alive: 10 * time.Second},
-		{name: "R17", fault: "gateway starts before Kafka; one bootstrap address is dead", on: fake, proxied: true, ci: true,
+		{name: "R17", fault: "gateway starts before Kafka; one bootstrap address is dead", on: fake, proxied: true,
 			rules: plain, prepare: lateKafka, hurt: func(x *run) { x.lasts(time.Second, 10*time.Second) }},
 		{name: "R24", fault: "clients go away in the middle of calls and streams", on: fake, ci: true, load: rig.Load{CancelEvery: 20},
 			rules: ledger.Rules{LeastDoubt: 10, Least: some}, hurt: besideCalm},
@@ -59,7 +59,7 @@ func networkCells() []cell {
 					x.Errorf("unary: %d heard OUTCOME_UNKNOWN, %d nothing", t.Unknown, t.NoAnswer)
 				}
 			}},
-		{name: "R46", fault: "no broker for 8 s (LONG: 60 s)", on: fake, proxied: true, ci: true, rules: ledger.Rules{LeastDoubt: 1, Least: some}, hurt: func(x *run) {
+		{name: "R46", fault: "no broker for 8 s (LONG: 60 s)", on: fake, proxied: true, rules: ledger.Rules{LeastDoubt: 1, Least: some}, hurt: func(x *run) {
 			x.broker.Proxies[0].Down()
 			x.lasts(8*time.Second, 60*time.Second)
 			if m := x.gateway.Metrics(); m.Sum("gateway_kafka_breaker_state") == 0 {

@@ -22,7 +22,7 @@ func plainCells() []cell {
 	rules := ledger.Rules{Least: ledger.Counts{Acknowledged: 500, Refused: 5}}
 	return []cell{
 		{name: "R01a", fault: "none", on: embedded, ci: true, load: rig.Load{BadEvery: 50}, rules: rules, hurt: nothing, seen: spotless},
-		{name: "R01b", fault: "none", on: apache1, ci: true, load: rig.Load{BadEvery: 50}, rules: rules, hurt: nothing, seen: spotless},
+		{name: "R01b", fault: "none", on: apache1, load: rig.Load{BadEvery: 50}, rules: rules, hurt: nothing, seen: spotless},
 		{name: "R01c", fault: "none", on: apache3, load: rig.Load{BadEvery: 50}, rules: rules, hurt: nothing, seen: spotless},
 		{name: "R01d", fault: "none, as fast as it goes", on: fake, load: rig.Load{BadEvery: 50, Rate: 200_000, BatchSize: 100},
 			rules: rules, hurt: nothing, seen: spotless},
@@ -53,7 +53,7 @@ func processCells() []cell {
 			load: rig.Load{Resend: true}, rules: doubt, hurt: kills},
 		{name: "R02k", fault: "gateway SIGKILL and restart, again and again; clients resend", on: apache1, restarts: true,
 			load: rig.Load{Resend: true}, rules: doubt, hurt: kills},
-		{name: "R03", fault: "gateway with its embedded broker SIGKILL and restart", on: embedded, ci: true, restarts: true,
+		{name: "R03", fault: "gateway with its embedded broker SIGKILL and restart", on: embedded, restarts: true,
 			load: rig.Load{Resend: true}, rules: doubt, hurt: kills},
 		{name: "R03s", fault: "the same, EMBEDDED_SYNC_WRITES=true", on: embedded, restarts: true, settings: []string{"EMBEDDED_SYNC_WRITES=true"},
 			load: rig.Load{Resend: true, Rate: 2000}, rules: doubt, hurt: kills},
@@ -106,13 +106,13 @@ func processCells() []cell {
 				x.stops(syscall.SIGTERM, time.Second, 130)
 				x.broker.Proxies[0].Clear()
 			}},
-		{name: "R07", fault: "gateway SIGSTOP and SIGCONT", on: fake, ci: true, load: rig.Load{Resend: true},
+		{name: "R07", fault: "gateway SIGSTOP and SIGCONT", on: fake, load: rig.Load{Resend: true},
 			rules: ledger.Rules{MayDouble: true, Least: some}, hurt: func(x *run) {
 				x.gateway.Signal(syscall.SIGSTOP)
 				x.lasts(7*time.Second, 30*time.Second)
 				x.gateway.Signal(syscall.SIGCONT)
 			}},
-		{name: "R42", fault: "file descriptors exhausted by connections", on: fake, ci: true, rules: ledger.Rules{Least: some},
+		{name: "R42", fault: "file descriptors exhausted by connections", on: fake, rules: ledger.Rules{Least: some},
 			prepare: func(x *run) { x.gateway.Wrap = []string{"prlimit", "--nofile=128"} }, hurt: manyConnections},
 	}
 }

@@ -21,11 +21,11 @@ func shareCells() []cell {
 		"SHUTDOWN_TIMEOUT=20s", "MAX_INFLIGHT_BYTES=8MiB", "CLIENT_MAX_INFLIGHT_BYTES=8MiB"}
 	capped := append([]string{"GOMEMLIMIT=128MiB", "MAX_RECV_BYTES=80MiB"}, patient...)
 	return []cell{
-		{name: "R27", fault: "nine tenths of the events have one key", on: fake, partitions: eight, ci: true, rules: ledger.Rules{Least: some},
+		{name: "R27", fault: "nine tenths of the events have one key", on: fake, partitions: eight, rules: ledger.Rules{Least: some},
 			load: rig.Load{KeysOf: perPartition(eight), Unary: eight, Streams: eight, Batches: eight, Rate: 2000}, hurt: hotKey, seen: spotless},
 		{name: "R29", fault: "Kafka takes a tenth of what is sent, for minutes", on: fake, proxied: true, settings: patient,
 			load: rig.Load{Resend: true, Window: 1 << 14}, rules: ledger.Rules{MayDouble: true, Least: some}, hurt: slowKafka, alive: 15 * time.Second},
-		{name: "R43", fault: "address space of 2 GiB, GOMEMLIMIT=128MiB, and more than Kafka takes", on: fake, proxied: true, ci: true, settings: capped,
+		{name: "R43", fault: "address space of 2 GiB, GOMEMLIMIT=128MiB, and more than Kafka takes", on: fake, proxied: true, settings: capped,
 			load: rig.Load{Resend: true, Window: 1 << 14}, rules: ledger.Rules{MayDouble: true, Least: some}, alive: 15 * time.Second,
 			prepare: func(x *run) { x.gateway.Wrap = []string{"prlimit", "--as=2147483648"} }, hurt: slowKafka, rest: func(x *run) {
 				r, ok := x.gateway.Resources()

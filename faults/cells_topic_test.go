@@ -17,11 +17,11 @@ import (
 
 func topicCells() []cell {
 	return []cell{
-		{name: "R18", fault: "topic deleted, then created again", on: fake, ci: true, load: rig.Load{Resend: true},
+		{name: "R18", fault: "topic deleted, then created again", on: fake, load: rig.Load{Resend: true},
 			rules: ledger.Rules{MayDouble: true, Least: some}, hurt: recreate, seen: recreateSeen, alive: 15 * time.Second},
 		{name: "R18k", fault: "topic deleted, then created again", on: apache1, load: rig.Load{Resend: true},
 			rules: ledger.Rules{MayDouble: true, Least: some}, hurt: recreate, seen: recreateSeen, alive: 15 * time.Second},
-		{name: "R18p", fault: "partitions added", on: apache1, ci: true, rules: ledger.Rules{PartitionsGrow: true, Least: some}, hurt: func(x *run) {
+		{name: "R18p", fault: "partitions added", on: apache1, rules: ledger.Rules{PartitionsGrow: true, Least: some}, hurt: func(x *run) {
 			x.broker.Admin(func(ctx context.Context, adm *kadm.Client) error {
 				response, err := adm.CreatePartitions(ctx, 6, topic)
 				if err == nil {
@@ -52,9 +52,9 @@ func topicCells() []cell {
 				x.Errorf("reasons: %v", r)
 			}
 		}},
-		{name: "R56", fault: "events dated a day ahead", on: apache1, ci: true, load: rig.Load{Ahead: 24 * time.Hour}, rules: ledger.Rules{Least: some},
+		{name: "R56", fault: "events dated a day ahead", on: apache1, load: rig.Load{Ahead: 24 * time.Hour}, rules: ledger.Rules{Least: some},
 			hurt: func(x *run) { x.lasts(2*time.Second, 20*time.Second) }, seen: nothingRefused},
-		{name: "R41b", fault: "Kafka's clock 59 minutes behind the gateway's", on: apache1, clock: "-3540s", ci: true, rules: ledger.Rules{Least: some},
+		{name: "R41b", fault: "Kafka's clock 59 minutes behind the gateway's", on: apache1, clock: "-3540s", rules: ledger.Rules{Least: some},
 			hurt: func(x *run) { x.lasts(2*time.Second, 20*time.Second) }, seen: nothingRefused},
 		{name: "R41a", fault: "Kafka's clock an hour ahead of the gateway's", on: apache1, clock: "+3600s", rules: ledger.Rules{Least: some},
 			hurt: func(x *run) { x.lasts(2*time.Second, 20*time.Second) }, seen: nothingRefused},

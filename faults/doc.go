@@ -7,7 +7,8 @@
 //
 // How to run it:
 //
-//	make test-faults                 the cells marked ci, shortened, in under 8 minutes
+//	make test-faults                 the cells marked ci, shortened, in under 5 minutes
+//	make test-faults ALL=1           all cells, shortened
 //	make test-faults ONLY=R11,R14    the cells whose names begin so, whether ci or not
 //	make test-faults LONG=1          all cells at full length; cells finished before are skipped (FAULT_FRESH=1: not)
 //

@@ -30,12 +30,12 @@ func drainCells() []cell {
 		{name: "D2", fault: "rolling restart while no broker answers", on: fake, proxied: true, restarts: true, load: rig.Load{Resend: true},
 			settings: []string{"DELIVERY_TIMEOUT=25s", "SHUTDOWN_TIMEOUT=3s"}, alive: 10 * time.Second,
 			rules: ledger.Rules{MayDouble: true, LeastDoubt: 1, Least: some}, hurt: restartsWithoutKafka},
-		{name: "D3", fault: "SIGTERM while Kafka takes 500 ms: the last answers of long streams", on: fake, proxied: true, ci: true, ends: true,
+		{name: "D3", fault: "SIGTERM while Kafka takes 500 ms: the last answers of long streams", on: fake, proxied: true, ends: true,
 			rules: ledger.Rules{Least: ledger.Counts{Acknowledged: 20}}, hurt: lastAnswers, seen: drainedStreams},
 		{name: "D4", fault: "10,000 idle streams and SIGTERM", on: fake, ends: true, rules: ledger.Rules{Least: some}, hurt: drainIdle, seen: drainedStreams},
 		{name: "D4r", fault: "streams that never read their answers and SIGTERM", on: fake, ends: true, settings: []string{"SEND_TIMEOUT=2s"},
 			rules: ledger.Rules{Least: some}, hurt: drainDeaf},
-		{name: "D5", fault: "a second gateway joins; streams end by age and spread", on: fake, ci: true, restarts: true,
+		{name: "D5", fault: "a second gateway joins; streams end by age and spread", on: fake, restarts: true,
 			settings: []string{"GRPC_MAX_CONNECTION_AGE=2s"}, rules: ledger.Rules{MayDouble: true, Least: some}, hurt: spread, seen: spreadSeen},
 	}
 }

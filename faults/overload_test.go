@@ -38,12 +38,12 @@ func overloadCells() []cell {
 	few.settings = small.settings
 	calm := ledger.Rules{LeastDoubt: 1, Least: some}
 	return []cell{small, usual, few,
-		{name: "O2", fault: "one client of a hundred sends 100 times as much as the others", on: fake, ci: true, restarts: true,
+		{name: "O2", fault: "one client of a hundred sends 100 times as much as the others", on: fake, restarts: true,
 			rules: ledger.Rules{Least: some}, hurt: neighbour(99, rig.Load{})},
-		{name: "O3", fault: "streams that never read their answers", on: fake, ci: true, settings: []string{"SEND_TIMEOUT=2s"},
+		{name: "O3", fault: "streams that never read their answers", on: fake, settings: []string{"SEND_TIMEOUT=2s"},
 			rules: calm, hurt: neverRead, seen: undisturbed},
 		{name: "O4", fault: "10,000 idle streams", on: fake, rules: ledger.Rules{Least: some}, hurt: idle, seen: undisturbed},
-		{name: "O5", fault: "a thousand streams opened and reset a second", on: fake, ci: true, rules: calm, hurt: func(x *run) {
+		{name: "O5", fault: "a thousand streams opened and reset a second", on: fake, rules: calm, hurt: func(x *run) {
 			x.beside("churn", func() string {
 				lasting := x.span(6*time.Second, 60*time.Second)
 				n := rig.Churn(x, x.ledger, x.gateway.GRPC, 1000, lasting)

@@ -94,6 +94,7 @@ const (
 var (
 	long  = os.Getenv("LONG") != ""
 	scale = number("FAULT_SCALE", 1)
+	all   = os.Getenv("ALL") != ""
 	only  = os.Getenv("ONLY")
 )
 
@@ -138,7 +139,7 @@ func wanted(c *cell) bool {
 			return strings.HasPrefix(c.name, strings.TrimSpace(name))
 		})
 	}
-	return long || c.ci
+	return long || all || c.ci
 }
 
 func TestFaults(t *testing.T) {
