@@ -100,8 +100,9 @@ func overload(fill, measure time.Duration) func(x *run) {
 			base.Bytes>>20, now.Bytes>>20, now.Peak>>20, inflight>>20, *received>>20)
 		x.callsUnderLoad(calls.Between(under, ended))
 		x.overloadBounds(overloadSeen{calm.mean, flooded.mean, float64(sent.Sent), wanted, *queue, now.Peak,
-			// What is in flight or received is counted once; the collector lets the heap double.
-			base.Peak + 2*(inflight+int64(*received)) + 64<<20})
+			// As docs/operations.md says: events take more than their charge in the Kafka client, and the collector lets
+			// the heap double.
+			base.Peak + 3*(inflight+int64(*received)) + 64<<20})
 	}
 }
 
@@ -127,7 +128,7 @@ func (x *run) overloadBounds(is overloadSeen) {
 	if is.peak > is.bound {
 		x.Errorf("P9: peak memory %d MiB, bound %d MiB", is.peak>>20, is.bound>>20)
 	}
-	if streams := x.ledger.Count(ledger.Stream, ledger.Batch); streams.Refused > 0 && x.cell.partitions == 0 {
+	if streams := x.ledger.Count(ledger.Stream, ledger.Batch); streams.Refused > 0 {
 		x.Errorf("%d events of streams were refused, where flow control slows them: %v", streams.Refused, x.ledger.Reasons())
 	}
 }
@@ -143,7 +144,6 @@ func (x *run) callsUnderLoad(calls []rig.Call) {
 			accepted++
 		case c.Code == codes.ResourceExhausted && (c.Reason == "OVERLOADED" || c.Reason == "CLIENT_OVERLOADED") && c.Retry:
 			refused = append(refused, c.Took)
-		case c.Code == codes.Unavailable && c.Reason == "PARTITION_STALLED" && c.Retry:
 		default:
 			x.Errorf("a unary call under load ended with %v %q (RetryInfo: %t): %s", c.Code, c.Reason, c.Retry, c.Text)
 		}
@@ -155,7 +155,7 @@ func (x *run) callsUnderLoad(calls []rig.Call) {
 	}
 	x.say("unary: %d acknowledged, p50 %v, p99 %v; %d refused with RetryInfo, after %v at most", accepted,
 		rig.Latency(calls, 0.5).Round(time.Millisecond), rig.Latency(calls, 0.99).Round(time.Millisecond), len(refused), longest.Round(time.Millisecond))
-	if accepted == 0 || (len(refused) == 0 && x.cell.partitions == 0) {
+	if accepted == 0 || len(refused) == 0 {
 		x.Errorf("unary: %d acknowledged, %d refused: both belong to an overload", accepted, len(refused))
 	}
 	if p99 := rig.Latency(calls, 0.99); p99 > 250*time.Millisecond+25*time.Second {

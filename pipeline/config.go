@@ -41,7 +41,8 @@ func (c Config) withDefaults(procs int) Config {
 	if c.ClientMaxInflight == 0 {
 		c.ClientMaxInflight = max(c.MaxInflight/8, 1)
 	}
-	if c.PartitionMaxInflight == 0 {
+	c.partitionMaxGiven = c.PartitionMaxInflight != 0
+	if !c.partitionMaxGiven {
 		c.PartitionMaxInflight = max(c.MaxInflight/4, 1)
 	}
 	return c
@@ -67,7 +68,7 @@ func (c Config) Validate() (problems []error) {
 		bad("CLIENT_MAX_INFLIGHT_BYTES", c.ClientMaxInflight, fmt.Sprintf("0 (an eighth of MAX_INFLIGHT_BYTES) to MAX_INFLIGHT_BYTES=%s are allowed", c.MaxInflight))
 	}
 	if c.PartitionMaxInflight < 0 || c.PartitionMaxInflight > c.MaxInflight {
-		bad("PARTITION_MAX_INFLIGHT_BYTES", c.PartitionMaxInflight, fmt.Sprintf("0 (a quarter of MAX_INFLIGHT_BYTES) to MAX_INFLIGHT_BYTES=%s are allowed", c.MaxInflight))
+		bad("PARTITION_MAX_INFLIGHT_BYTES", c.PartitionMaxInflight, fmt.Sprintf("0 (a quarter of MAX_INFLIGHT_BYTES; more with fewer than 8 partitions) to MAX_INFLIGHT_BYTES=%s are allowed", c.MaxInflight))
 	}
 	if c.AdmissionTimeout < 0 {
 		bad("ADMISSION_TIMEOUT", c.AdmissionTimeout, "0s or longer is allowed")

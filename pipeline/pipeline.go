@@ -140,10 +140,14 @@ func (p *Pipeline) buildMiddle() {
 
 func (p *Pipeline) buildEnd() {
 	for i := range p.cfg.BatchWorkers {
-		p.batchers = append(p.batchers, &batchWorker{
+		b := &batchWorker{
 			worker:  p.newWorker(stages.AtBatch, i),
 			batcher: stages.NewBatcher(p.parts.Stages, int64(p.cfg.PartitionMaxInflight), i),
-		})
+		}
+		if !p.cfg.partitionMaxGiven {
+			b.batcher.ShareAmong(p.parts.Topics, int64(p.cfg.MaxInflight))
+		}
+		p.batchers = append(p.batchers, b)
 	}
 	for i := range p.cfg.ProduceWorkers {
 		p.producers = append(p.producers, &produceWorker{

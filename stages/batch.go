@@ -38,6 +38,7 @@ type Batcher struct {
 	maxEvents, maxBytes  int
 	linger               time.Duration
 	maxPartitionInflight int64
+	shares               shares
 	// open has the batches that are being filled, oldest first.
 	open []*RecordBatch
 	// ended is the open batch of events that were ended before; a partition's is Partition.open.
@@ -85,7 +86,7 @@ func (b *Batcher) stalled(batch *RecordBatch) bool {
 	}
 	// The batch may have been open for a whole linger, so the number that refuses is a fresh one.
 	batch.inflight = batch.Partition.Inflight()
-	return batch.inflight+batch.cost >= b.maxPartitionInflight
+	return batch.inflight+batch.cost >= max(b.maxPartitionInflight, b.shares.each())
 }
 
 // batchOf is the open batch for ev, opened now if there is none.
