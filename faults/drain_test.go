@@ -61,7 +61,7 @@ func bare(c *rig.Call) bool {
 // drainAnswers holds the statuses of unary calls during drains to the rules.
 func (x *run) drainAnswers(calls []rig.Call) {
 	x.Helper()
-	draining, refused, others := 0, 0, map[string]int{}
+	draining, refused, starting, others := 0, 0, 0, map[string]int{}
 	for _, c := range calls {
 		switch {
 		case c.Code == codes.OK:
@@ -69,11 +69,14 @@ func (x *run) drainAnswers(calls []rig.Call) {
 			draining++
 		case bare(&c):
 			refused++
+		case c.Code == codes.Unavailable && c.Reason == "KAFKA_UNAVAILABLE" && c.Retry: // the next process, before Kafka's first answer
+			starting++
 		default:
 			others[fmt.Sprintf("%v %s (RetryInfo: %t) %s", c.Code, c.Reason, c.Retry, c.Text)]++
 		}
 	}
-	x.say("%d calls; %d answered DRAINING with RetryInfo, %d found the door closed, others: %v; all reasons %v", len(calls), draining, refused, others,
+	x.say("%d calls; %d answered DRAINING with RetryInfo, %d found the door closed, %d came before Kafka's first answer, others: %v; all reasons %v",
+		len(calls), draining, refused, starting, others,
 		x.ledger.Reasons())
 	if len(others) > 0 {
 		x.Errorf("a drain answers UNAVAILABLE, DRAINING and RetryInfo; there were %v", others)
