@@ -54,10 +54,12 @@ func (r *record) headersOf(ev *stages.Event) []kgo.RecordHeader {
 	for i := n; i < attributes; i++ {
 		gap = gap || len(all[i].Value) > 0
 	}
+	clear(r.headers) // they are views into the message of the event before
+	r.headers = r.headers[:0]
 	if !gap {
 		return all[:n:n]
 	}
-	r.headers = append(r.headers[:0], all[:n]...)
+	r.headers = append(r.headers, all[:n]...)
 	for i := n; i < attributes; i++ {
 		if len(all[i].Value) > 0 {
 			r.headers = append(r.headers, all[i])

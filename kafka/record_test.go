@@ -222,3 +222,23 @@ func FuzzEventFromRecord(f *testing.F) {
 		}
 	})
 }
+
+// A record that had headers of its own and is then used by an event without a gap keeps none of the views of the first:
+// they would hold a dead message's memory as long as the gateway is busy.
+func TestHeadersAreForgottenOnReuse(t *testing.T) {
+	ev := newEvent("a", testTopic.Partitions()[0])
+	ev.Metadata = []stages.Pair{{Name: []byte("tenant"), Value: []byte("v")}}
+	r := recordOf(ev)
+	r.fill(t.Context(), FormatBinary, ev, &timeText{})
+	kept := r.headers
+	ev.Metadata = nil
+	r.fill(t.Context(), FormatBinary, ev, &timeText{})
+	for i, h := range kept {
+		if h.Value != nil {
+			t.Errorf("header %d still has %q", i, h.Value)
+		}
+	}
+	if len(r.kafka.Headers) != required {
+		t.Errorf("%d headers, want %d", len(r.kafka.Headers), required)
+	}
+}

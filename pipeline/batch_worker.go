@@ -26,6 +26,7 @@ type batchWorker struct {
 // batchLoop is the goroutine of a batch worker.
 func (w *batchWorker) batchLoop() {
 	defer w.out.close()
+	turn := w.turn
 	for {
 		n := w.in.take(w.burst[:])
 		if n == 0 {
@@ -37,7 +38,7 @@ func (w *batchWorker) batchLoop() {
 				w.linger()
 			} else {
 				w.release(w.batcher.Flush)
-				w.lend(w.in.ready, w.turn)
+				w.lend(w.in.ready, turn)
 				w.out.flush(&w.worker, w.p.now()) // what a turn could not push
 			}
 			continue

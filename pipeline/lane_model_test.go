@@ -7,7 +7,6 @@ package pipeline
 // Steps quote the code; see ring/explore.
 
 import (
-	"maps"
 	"testing"
 
 	"github.com/event-gateway/event-gateway/ring/explore"
@@ -314,24 +313,12 @@ var laneConfigurations = map[string]laneModel{
 }
 
 func TestModelOfTheLane(t *testing.T) {
-	steps := map[string]int{}
-	for name, m := range laneConfigurations {
-		report, err := m.explore()
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		t.Logf("%s: %d states", name, report.States)
-		maps.Copy(steps, report.Steps)
-	}
-	code := explore.Code{
+	holds(t, laneConfigurations, explore.Code{
 		Dirs: modelDirs, // the waiter's own steps are held to its code by ring's tests
 		Functions: []string{"mpsc.go:TryPush", "mpsc.go:Pop", "mpsc.go:Ready",
 			"messages.go:Submit", "decode_worker.go:decodeLoop", "decode_worker.go:rest", "pipeline.go:Stop"},
 		Uninvolved: []string{"q.readSeq.Store"}, // what the metrics read
-	}
-	for _, problem := range code.Compare(steps) {
-		t.Error(problem)
-	}
+	})
 }
 
 func TestModelOfTheLaneFindsEachFault(t *testing.T) {

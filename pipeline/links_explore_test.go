@@ -6,7 +6,6 @@ package pipeline
 
 import (
 	"fmt"
-	"maps"
 	"testing"
 
 	"github.com/event-gateway/event-gateway/ring/explore"
@@ -49,24 +48,12 @@ func linksConfigurations() map[string]linksModel {
 }
 
 func TestModelOfTheLinks(t *testing.T) {
-	steps := map[string]int{}
-	for name, m := range linksConfigurations() {
-		report, err := m.explore()
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		t.Logf("%s: %d states", name, report.States)
-		maps.Copy(steps, report.Steps)
-	}
-	code := explore.Code{
+	holds(t, linksConfigurations(), explore.Code{
 		Dirs: modelDirs,
 		Functions: []string{"spsc.go:Free", "spsc.go:Push", "spsc.go:Close", "spsc.go:Len", "spsc.go:Pop", "spsc.go:Drained",
 			"links.go:take", "links.go:ready", "links.go:drained", "links.go:push", "links.go:room", "links.go:flush", "links.go:close",
 			"worker.go:stageLoop", "worker.go:turn"},
-	}
-	for _, problem := range code.Compare(steps) {
-		t.Error(problem)
-	}
+	})
 }
 
 func TestModelOfTheLinksFindsEachFault(t *testing.T) {

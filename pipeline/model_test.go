@@ -21,6 +21,23 @@ type explorable interface {
 	explore() (explore.Report, error)
 }
 
+// holds explores every configuration and holds the steps that were taken against the code.
+func holds[M explorable](t *testing.T, configurations map[string]M, code explore.Code) {
+	t.Helper()
+	steps := map[string]int{}
+	for name, m := range configurations {
+		report, err := m.explore()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		t.Logf("%s: %d states", name, report.States)
+		maps.Copy(steps, report.Steps)
+	}
+	for _, problem := range code.Compare(steps) {
+		t.Error(problem)
+	}
+}
+
 // findEach breaks the configurations in one way after the other: each must show in one of them at least.
 func findEach[M explorable](t *testing.T, configurations map[string]M, faults map[string]func(*M)) {
 	t.Helper()

@@ -21,13 +21,14 @@ type produceWorker struct {
 
 // produceLoop is the goroutine of a produce worker.
 func (w *produceWorker) produceLoop() {
+	turn := w.turn
 	for {
 		n := w.in.take(w.burst[:])
 		if n == 0 {
 			if w.in.drained() {
 				return
 			}
-			w.lend(w.in.ready, w.turn)
+			w.lend(w.in.ready, turn)
 			continue
 		}
 		w.work(w.burst[:n])

@@ -23,7 +23,7 @@ type worker struct {
 	id     stages.StageID
 	index  int
 	waiter *ring.Waiter
-	// counts and outcomes are written by this worker only.
+	// counts and outcomes are written by this worker only, or by who has borrowed it (lend.go).
 	counts   workerCounts
 	outcomes *outcomeCounts
 	// declines is how many more turns are to be done by the worker's own goroutine; see lend.go.
@@ -134,13 +134,14 @@ func byPartition(ev *stages.Event) uint32 { return ev.Route() }
 // stageLoop is the goroutine of a middle stage.
 func (w *stageWorker) stageLoop() {
 	defer w.out.close()
+	turn := w.turn // once: a method value that is kept is allocated
 	for {
 		n := w.in.take(w.burst[:])
 		if n == 0 {
 			if w.in.drained() {
 				return
 			}
-			w.lend(w.in.ready, w.turn)
+			w.lend(w.in.ready, turn)
 			w.out.flush(&w.worker, w.p.now()) // what a turn could not push
 			continue
 		}
@@ -171,9 +172,7 @@ func (w *stageWorker) work(burst []*stages.Event) (now int64) {
 	w.answer(burst)
 	now = w.p.now()
 	w.count(burst, now)
-	for _, ev := range burst {
-		w.out.stage(ev, w.route(ev))
-	}
+	w.out.stageAll(burst, w.route)
 	return now
 }
 

@@ -85,7 +85,7 @@ func startChild(log string, env []string, name string, args ...string) (*child, 
 	c.cmd.Env, c.cmd.Stdout, c.cmd.Stderr = env, out, out
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
-	go func() {
+	go func() { // owns the child until it has ended
 		// The parent-death signal comes when the thread that started the child ends, so it is held.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()

@@ -55,7 +55,7 @@ func newRaw(address string) (*raw, error) {
 	return r, nil
 }
 
-// read ends with the connection.
+// read owns the connection's reading side and ends with the connection.
 func (r *raw) read() {
 	defer close(r.closed)
 	for {
