@@ -24,3 +24,36 @@ func TestShares(t *testing.T) {
 		t.Errorf("given by the operator: %d", got)
 	}
 }
+
+// The share counts where it is more than the fixed bound, and only there.
+func TestBatcherHoldsTheShare(t *testing.T) {
+	const cost = 100 + EventOverhead
+	topics := NewTopics("t")
+	topics.Default.SetPartitions(3)
+	p := topics.Default.Partitions()[0]
+	for name, c := range map[string]struct{ budget, want int64 }{
+		"no share": {0, 3}, "a smaller share": {3 * cost, 3}, "a larger share": {9 * cost, 6},
+	} {
+		b := NewBatcher(Config{BatchMaxEvents: 100, BatchMaxBytes: MiB}, 3*cost, 0)
+		if c.budget > 0 {
+			b.ShareAmong(topics, c.budget)
+		}
+		held := int64(0)
+		for _, ev := range inPartition(p, 10) {
+			b.Add(ev, 1)
+			if ev.Live() {
+				held++
+			} else if ev.Verdict.Reason != PartitionStalled {
+				t.Fatalf("%s: %v", name, ev.Verdict)
+			}
+		}
+		for batch := b.Flush(); batch != nil; batch = b.Flush() {
+			if batch.Partition != nil {
+				p.AddInflight(-batch.cost)
+			}
+		}
+		if held != c.want {
+			t.Errorf("%s: %d events held, want %d", name, held, c.want)
+		}
+	}
+}
