@@ -127,22 +127,22 @@ func nextEvent(frame []byte, i int) (event []byte, end int, ok bool) {
 	return nil, 0, true
 }
 
-// putAttribute sets a text attribute, and notes on the way whether there is
-// anything in it that validate has to look at: here its bytes are in the cache.
-func (e *Event) putAttribute(a *Attribute, v []byte) bool {
-	e.nonASCII = e.nonASCII || !isASCII(v)
-	return putText(&a.Value, v)
-}
-
-func isASCII(b []byte) bool {
-	high := uint64(0)
-	for ; len(b) >= 8; b = b[8:] {
+// highBits is not 0 when b has a byte above 0x7f.
+func highBits(b []byte) uint64 {
+	const mask = 0x8080808080808080
+	n := len(b)
+	if n < 8 {
+		high := byte(0)
+		for _, c := range b {
+			high |= c
+		}
+		return uint64(high) & mask
+	}
+	high := binary.LittleEndian.Uint64(b[n-8:]) // overlaps what the loop reads: no byte is read alone
+	for ; len(b) > 8; b = b[8:] {
 		high |= binary.LittleEndian.Uint64(b)
 	}
-	for _, c := range b {
-		high |= uint64(c)
-	}
-	return high&0x8080808080808080 == 0
+	return high & mask
 }
 
 // putText sets a string field. The last value wins, and whether that one is
@@ -157,11 +157,20 @@ func putText(field *[]byte, v []byte) bool {
 
 // scanEvent reads one encoded event.v1.Event into e, on top of what e already
 // has (embedded messages merge). False: the bytes are malformed.
+//
+// It notes on the way whether there is anything in the text that validate has
+// to look at: here the bytes are in the cache. Tags and lengths of one byte,
+// which is nearly all of them, are read in place: with a call for each, the scan
+// of an event takes half as long again (BenchmarkDecode).
 func (e *Event) scanEvent(b []byte) bool {
+	high := uint64(0)
 	for i := 0; i < len(b); {
-		number, wire, at := tagAt(b, i)
-		if at == 0 {
-			return false
+		c := b[i]
+		number, wire, at := protowire.Number(c>>3), protowire.Type(c&7), i+1
+		if c >= 0x80 || number == 0 {
+			if number, wire, at = tagAt(b, i); at == 0 {
+				return false
+			}
 		}
 		if wire != protowire.BytesType {
 			if i = skipAt(b, at, number, wire); i == 0 {
@@ -170,38 +179,59 @@ func (e *Event) scanEvent(b []byte) bool {
 			continue
 		}
 		var v []byte
-		if v, i = bytesAt(b, at); i == 0 || !e.setField(number, v) {
+		if at < len(b) && b[at] < 0x80 {
+			at, i = at+1, at+1+int(b[at])
+			if i > len(b) {
+				return false
+			}
+			v = b[at:i:i]
+		} else if v, i = bytesAt(b, at); i == 0 {
 			return false
 		}
+		var a *Attribute
+		switch number {
+		case fieldID:
+			a = &e.ID
+		case fieldSource:
+			a = &e.Source
+		case fieldType:
+			a = &e.Type
+		case fieldSubject:
+			a = &e.Subject
+		case fieldData:
+			e.Data = v
+			continue
+		case fieldDataContentType:
+			a = &e.DataContentType
+		case fieldDataSchema:
+			a = &e.DataSchema
+		case fieldPartitionKey:
+			a = &e.PartitionKey
+		default:
+			if !e.setField(number, v) {
+				return false
+			}
+			continue
+		}
+		high |= highBits(v)
+		if a.Value != nil && !utf8.Valid(a.Value) {
+			return false // see putText
+		}
+		a.Value = v
 	}
+	e.nonASCII = e.nonASCII || high != 0
 	return true
 }
 
-// setField sets one length-delimited field; unknown ones are passed over.
+// setField sets a length-delimited field that is no attribute; unknown ones are passed over.
 func (e *Event) setField(number protowire.Number, v []byte) bool {
 	switch number {
-	case fieldID:
-		return e.putAttribute(&e.ID, v)
-	case fieldSource:
-		return e.putAttribute(&e.Source, v)
-	case fieldType:
-		return e.putAttribute(&e.Type, v)
-	case fieldSubject:
-		return e.putAttribute(&e.Subject, v)
-	case fieldData:
-		e.Data = v
-	case fieldDataContentType:
-		return e.putAttribute(&e.DataContentType, v)
-	case fieldDataSchema:
-		return e.putAttribute(&e.DataSchema, v)
 	case fieldTimestamp:
 		return e.scanTimestamp(v)
 	case fieldMetadata:
 		return e.scanMetadata(v)
 	case fieldCursor:
 		return putText(&e.Cursor, v)
-	case fieldPartitionKey:
-		return e.putAttribute(&e.PartitionKey, v)
 	}
 	return true
 }
