@@ -76,8 +76,8 @@ func (w *batchWorker) work(burst []*stages.Event) {
 	w.reclaim()
 	w.now = w.p.now()
 	w.count(burst, w.now) // before Add: a batch that leaves takes its events along
-	for _, ev := range burst {
-		w.add(ev, w.now)
+	for done := 0; done < len(burst); {
+		done += w.add(burst[done:])
 	}
 }
 
@@ -107,23 +107,23 @@ func (w *batchWorker) release(next func() *stages.RecordBatch) {
 	w.out.flush(&w.worker, w.p.now())
 }
 
-// add gives one event to the batcher. After a panic the event is refused and leaves the graph here.
-func (w *batchWorker) add(ev *stages.Event, now int64) {
-	if w.tryAdd(ev, now) != 0 && !ev.Live() {
+// add gives a burst to the batcher and says how many events it is done with.
+// After a panic the event at fault is refused and leaves the graph here.
+func (w *batchWorker) add(burst []*stages.Event) (done int) {
+	defer func() {
+		if ev := w.rescue(recover(), burst, &done); ev != nil {
+			w.answerOne(ev)
+			w.p.retire(ev)
+		}
+	}()
+	for _, ev := range burst {
+		batch := w.batcher.Add(ev, w.now)
 		w.answerOne(ev)
-		w.p.retire(ev)
+		if batch != nil {
+			w.send(batch)
+		}
 	}
-}
-
-func (w *batchWorker) tryAdd(ev *stages.Event, now int64) (panicked int) {
-	one := [1]*stages.Event{ev}
-	defer w.rescue(one[:], &panicked)
-	batch := w.batcher.Add(ev, now)
-	w.answerOne(ev)
-	if batch != nil {
-		w.send(batch)
-	}
-	return 0
+	return len(burst)
 }
 
 // send stages a batch for the produce worker of its partition. Batches of

@@ -23,6 +23,8 @@ type decodeWorker struct {
 	lane    *ring.MPSC[*stages.Message]
 	decoder *stages.Decoder
 	out     fanOut[*stages.Event]
+	// burst is what fill has decoded.
+	burst []*stages.Event
 
 	// waiting are messages taken from the lane, in order, not started yet.
 	waiting []*stages.Message
@@ -43,9 +45,10 @@ type decodeWorker struct {
 // decodeLoop is the goroutine of a decode worker.
 func (w *decodeWorker) decodeLoop() {
 	defer w.out.close()
-	burst := make([]*stages.Event, 0, burstSize)
+	w.burst = make([]*stages.Event, 0, burstSize)
 	for {
-		burst = w.fill(burst[:0])
+		w.fill()
+		burst := w.burst
 		if len(burst) == 0 {
 			if w.decoder.Active() { // all events are on their way
 				start := w.p.now()
@@ -112,10 +115,21 @@ func (w *decodeWorker) forget() {
 }
 
 // fill decodes events into the burst until it is full, the lane is empty, or no event is free.
-func (w *decodeWorker) fill(burst []*stages.Event) []*stages.Event {
+func (w *decodeWorker) fill() {
 	w.reclaim() // also when some are free: those that came back last are the likeliest to be in a cache
-	for len(burst) < burstSize {
-		if len(burst)%touchAhead == 0 {
+	w.burst = w.burst[:0]
+	for full := false; !full; {
+		full = w.fillOn()
+	}
+}
+
+// fillOn goes on filling the burst. False: a panic refused the event that was being decoded, which is the
+// burst's last.
+func (w *decodeWorker) fillOn() (full bool) {
+	var done int
+	defer func() { w.rescue(recover(), w.burst, &done) }()
+	for len(w.burst) < burstSize {
+		if len(w.burst)%touchAhead == 0 {
 			for _, ev := range w.stack[max(0, len(w.stack)-touchAhead):] {
 				w.warmth += ev.Touch()
 			}
@@ -132,10 +146,10 @@ func (w *decodeWorker) fill(burst []*stages.Event) []*stages.Event {
 		if ev == nil {
 			break
 		}
-		burst = append(burst, ev)
-		w.decode(ev)
+		w.burst = append(w.burst, ev)
+		w.decoder.Next(ev)
 	}
-	return burst
+	return true
 }
 
 // next starts the next message of the lane; false when there is none.
@@ -180,12 +194,4 @@ func (w *decodeWorker) grow() {
 		w.stack = append(w.stack, &slab[i])
 	}
 	w.made += slabSize
-}
-
-// decode reads the next event; a panic refuses that event.
-func (w *decodeWorker) decode(ev *stages.Event) {
-	var done int
-	one := [1]*stages.Event{ev}
-	defer w.rescue(one[:], &done)
-	w.decoder.Next(ev)
 }

@@ -87,13 +87,12 @@ func (w *worker) count(burst []*stages.Event, now int64) {
 	w.counts.age.observe(time.Duration(now-int64(burst[0].Msg.Received.Sub(w.p.epoch))), 1)
 }
 
-// rescue is deferred around stage code. After a panic it refuses the event at
-// fault, the first of the burst that the stage has not finished with, reports
-// it with its coordinates, and sets done to where to go on.
-func (w *worker) rescue(burst []*stages.Event, done *int) {
-	value := recover()
+// rescue is deferred around stage code with what recover gave. After a panic it
+// refuses the event at fault, the first of the burst that the stage has not
+// finished with, reports it with its coordinates, and sets done to where to go on.
+func (w *worker) rescue(value any, burst []*stages.Event, done *int) (fault *stages.Event) {
 	if value == nil {
-		return
+		return nil
 	}
 	bump(&w.counts.panics, 1)
 	*done = len(burst)
@@ -103,11 +102,12 @@ func (w *worker) rescue(burst []*stages.Event, done *int) {
 			ev.Verdict = stages.Verdict{Outcome: stages.Refused, Reason: stages.InternalError, Stage: w.id}
 			ev.At = w.id
 			where = coordinates(ev)
-			*done = i + 1
+			*done, fault = i+1, ev
 			break
 		}
 	}
 	w.p.log.Panic(w.id, w.index, value, debug.Stack(), where)
+	return fault
 }
 
 // coordinates identify an event in a log line, without its contents.
@@ -178,7 +178,7 @@ func (w *stageWorker) work(burst []*stages.Event) (now int64) {
 
 // process runs the stage over the burst and says how many events it is done with.
 func (w *stageWorker) process(burst []*stages.Event) (done int) {
-	defer w.rescue(burst, &done)
+	defer func() { w.rescue(recover(), burst, &done) }()
 	w.stage.Process(burst)
 	return len(burst)
 }
