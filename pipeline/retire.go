@@ -68,24 +68,15 @@ func (r *retirer) retireLoop() {
 }
 
 func (r *retirer) retireBurst(burst []*stages.Event, now time.Time) {
-	for _, ev := range burst {
-		if ev.Msg != r.run.msg {
+	for len(burst) > 0 {
+		if burst[0].Msg != r.run.msg {
 			r.endRun(now)
-			r.run.msg = ev.Msg
+			r.run.msg = burst[0].Msg
 		}
-		if ev.Handed {
-			r.answer(ev)
-		}
-		if ev.Cost != 0 {
-			if ev.Partition != r.run.part {
-				r.takeOff()
-				r.run.part = ev.Partition
-			}
-			r.run.cost += ev.Cost
-		}
-		r.run.retired++
-		h := &r.homes[ev.Home]
-		h.staged = append(h.staged, ev) // as it is: decode resets it when it uses it again, or when it is idle
+		n := r.answer(burst)
+		r.giveBack(burst[:n])
+		r.run.retired += n
+		burst = burst[n:]
 	}
 	r.endRun(now)
 	for i := range r.homes {
@@ -101,30 +92,75 @@ func (r *retirer) retireBurst(burst []*stages.Event, now time.Time) {
 	}
 }
 
-// answer gives a handed event the Producer's verdict, unless a deadline has answered it with unknown.
-func (r *retirer) answer(ev *stages.Event) {
-	m, i := ev.Msg, ev.Index
-	acked := ev.Ack.Verdict.Outcome == stages.Acknowledged
-	switch {
-	case acked && m.WinAcknowledged(i):
-		r.run.acked++
-		if !m.Quiet() {
-			res := m.Write(i)
-			res.Outcome, res.Stage, res.Topic = stages.Acknowledged, stages.AtProduce, ev.Topic
-			res.Partition, res.Offset = ev.Ack.Partition, ev.Ack.Offset
+// answer gives handed events the Producer's verdicts, unless a deadline has
+// answered them with unknown: the first ones of the run's message, those whose
+// acknowledgements are one Group. It says how many those are.
+func (r *retirer) answer(burst []*stages.Event) (n int) {
+	m := r.run.msg
+	var acked stages.Group
+	for ; n < len(burst) && burst[n].Msg == m; n++ {
+		ev := burst[n]
+		switch {
+		case !ev.Handed:
+		case ev.Ack.Verdict.Outcome != stages.Acknowledged:
+			r.fail(ev)
+		case !acked.Add(ev.Index):
+			r.acknowledge(burst[:n], acked)
+			return n
 		}
-	case acked:
-		bump(&r.p.lateAcks, 1)
-		return
-	case !m.WinHanded(i):
-		return
-	default:
-		m.SetVerdict(i, ev.Ack.Verdict)
-		res := m.Write(i)
-		res.Topic, res.Partition, res.Offset = ev.Topic, ev.Partition.ID, -1
-		r.counts.add(m.Origin, &ev.Ack.Verdict, 1)
 	}
+	r.acknowledge(burst[:n], acked)
+	return n
+}
+
+// acknowledge answers those of the events that are in acked.
+func (r *retirer) acknowledge(events []*stages.Event, acked stages.Group) {
+	m := r.run.msg
+	won := m.WinAcknowledged(acked)
+	if late := acked.Len() - won.Len(); late > 0 {
+		bump(&r.p.lateAcks, uint64(late))
+	}
+	r.run.acked += won.Len()
+	r.run.settled += won.Len()
+	if m.Quiet() {
+		return
+	}
+	for _, ev := range events {
+		if !won.Has(ev.Index) {
+			continue
+		}
+		res := m.Write(ev.Index)
+		res.Outcome, res.Stage, res.Topic = stages.Acknowledged, stages.AtProduce, ev.Topic
+		res.Partition, res.Offset = ev.Ack.Partition, ev.Ack.Offset
+	}
+}
+
+// fail answers an event that the Producer refused or knows nothing of.
+func (r *retirer) fail(ev *stages.Event) {
+	m, i := ev.Msg, ev.Index
+	if !m.WinHanded(i) {
+		return
+	}
+	m.SetVerdict(i, ev.Ack.Verdict)
+	res := m.Write(i)
+	res.Topic, res.Partition, res.Offset = ev.Topic, ev.Partition.ID, -1
+	r.counts.add(m.Origin, &ev.Ack.Verdict, 1)
 	r.run.settled++
+}
+
+// giveBack notes the bytes that the events took of their partitions, and stages the way home.
+func (r *retirer) giveBack(events []*stages.Event) {
+	for _, ev := range events {
+		if ev.Cost != 0 {
+			if ev.Partition != r.run.part {
+				r.takeOff()
+				r.run.part = ev.Partition
+			}
+			r.run.cost += ev.Cost
+		}
+		h := &r.homes[ev.Home]
+		h.staged = append(h.staged, ev) // as it is: decode resets it when it uses it again, or when it is idle
+	}
 }
 
 // takeOff takes the bytes of the last events off their partition.

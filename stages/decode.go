@@ -36,6 +36,9 @@ func (d *Decoder) Start(m *Message) { d.msg, d.at, d.index = m, 0, 0 }
 // Active reports whether a started message has events left.
 func (d *Decoder) Active() bool { return d.msg != nil }
 
+// Left is how many events of the started message are not decoded yet.
+func (d *Decoder) Left() int { return d.msg.Events() - d.index }
+
 // Answered is the started message if its next event was answered meanwhile, so
 // that it is to be skipped; else nil.
 func (d *Decoder) Answered() *Message {

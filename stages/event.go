@@ -130,13 +130,14 @@ func (e *Event) Forget() {
 		return
 	}
 	e.Reset()
+	e.Msg = nil
 	if r, ok := e.Sink.(Releaser); ok {
 		r.Release()
 	}
 }
 
 // Reset makes a recycled event empty. It keeps Home, Sink, the attributes' names
-// and a small metadata slice.
+// and a small metadata slice; and Msg, so that Forget knows what there is to forget.
 func (e *Event) Reset() {
 	if e.Metadata != nil {
 		if cap(e.Metadata) > maxKeptMetadata {
@@ -145,7 +146,7 @@ func (e *Event) Reset() {
 		clear(e.Metadata) // stale views must not keep a dead message's memory; behind its length there never are any
 		e.Metadata = e.Metadata[:0]
 	}
-	e.Msg, e.Index, e.Verdict, e.Shard = nil, 0, Verdict{}, 0
+	e.Index, e.Verdict, e.Shard = 0, Verdict{}, 0
 	e.At, e.Answered, e.Handed = 0, false, false
 	e.HasTime, e.nonASCII, e.plain = false, false, false
 	e.Topic, e.Partition, e.Size, e.Cost = nil, nil, 0, 0

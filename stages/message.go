@@ -41,22 +41,6 @@ const (
 	Malformed
 )
 
-// The life of one event's answer. Only these steps exist:
-//
-//	queued --CAS, produce worker, right before the record is handed over--> handed
-//	queued --CAS, whoever refuses: a stage, the deadline, a cancellation, the drain--> answered
-//	handed --CAS, the retirer with Kafka's answer, or a deadline with "unknown"--> answered
-//
-// Whoever wins the step to answered, and nobody else, writes the Result. The
-// winner of an acknowledgement says so in the state itself: in a quiet message,
-// that is all there is to say.
-const (
-	stateQueued uint32 = iota
-	stateHanded
-	stateAnswered     // the Result says how
-	stateAcknowledged // answered, too
-)
-
 // Result is the answer of one event. Its fields are written by the goroutine
 // that won the step to answered, before it takes the event off the message's
 // pending count, and read by the owner after the count has reached 0. Of an
@@ -117,9 +101,8 @@ type Message struct {
 	// its results, 70 bytes an event, only when it is admitted or refused: what waits for admission stays small.
 	Count   int
 	Results []Result
-	// states has the life of each event's answer. They lie apart from the Results because three processors
-	// write them for every event: 16 of them share a cache line, and a Result takes one for itself.
-	states []atomic.Uint32
+	// states has the life of each event's answer.
+	states states
 	// written: some Result was written to. assigned: decode has given some event an id.
 	written, assigned atomic.Bool
 	// walk is where EventID stands in the Frame of a quiet message; the owner's.
@@ -137,7 +120,7 @@ type Message struct {
 
 // NewMessage returns a message with room for n events.
 func NewMessage(n int) *Message {
-	return &Message{Results: make([]Result, 0, n), states: make([]atomic.Uint32, 0, n)}
+	return &Message{Results: make([]Result, 0, n), states: make(states, 0, wordsFor(n))}
 }
 
 // Take gives m, which has not been armed yet, the room that other has.
@@ -157,10 +140,10 @@ func (m *Message) Reset() {
 // Arm makes m, new or Reset, ready for n events: no answers, n pending, n+1
 // references. Called by the pipeline before anyone else can see m.
 func (m *Message) Arm(n int) {
-	if cap(m.states) < n {
-		m.Results, m.states = make([]Result, n), make([]atomic.Uint32, n)
+	if words := wordsFor(n); cap(m.Results) < n {
+		m.Results, m.states = make([]Result, n), make(states, words)
 	} else {
-		m.Results, m.states = m.Results[:n], m.states[:n]
+		m.Results, m.states = m.Results[:n], m.states[:words]
 		clear(m.states)
 	}
 	m.Count = n
@@ -186,28 +169,27 @@ func (m *Message) Settle(n int) {
 // caller then owns m alone and must recycle it.
 func (m *Message) Drop(n int) bool { return m.refs.Add(int32(-n)) == 0 }
 
-// Hand moves event i from queued to handed. False: it was answered already and must not be produced.
-func (m *Message) Hand(i int) bool {
-	return m.states[i].CompareAndSwap(stateQueued, stateHanded)
-}
+// Hand moves the queued events of g to handed and says which those were. The others
+// were answered already and must not be produced.
+func (m *Message) Hand(g Group) (won Group) { return m.states.step(g, stateQueued, stateHanded) }
 
 // Queued reports whether event i may still be refused (advisory: a later Hand or Win decides).
-func (m *Message) Queued(i int) bool { return m.states[i].Load() == stateQueued }
+func (m *Message) Queued(i int) bool { return m.states.of(i) == stateQueued }
 
 // WinQueued claims the right to answer event i if it was never handed to Kafka.
 func (m *Message) WinQueued(i int) bool {
-	return m.states[i].CompareAndSwap(stateQueued, stateAnswered)
+	return m.states.step(just(i), stateQueued, stateAnswered).bits != 0
 }
 
 // WinHanded claims the right to answer event i after it was handed to Kafka.
 func (m *Message) WinHanded(i int) bool {
-	return m.states[i].CompareAndSwap(stateHanded, stateAnswered)
+	return m.states.step(just(i), stateHanded, stateAnswered).bits != 0
 }
 
-// WinAcknowledged is WinHanded for the answer that Kafka has the event. Only if
-// m is not Quiet, the winner then writes it down.
-func (m *Message) WinAcknowledged(i int) bool {
-	return m.states[i].CompareAndSwap(stateHanded, stateAcknowledged)
+// WinAcknowledged is WinHanded for the answer that Kafka has the events of g; it
+// says which it won. Only if m is not Quiet, the winner then writes it down.
+func (m *Message) WinAcknowledged(g Group) (won Group) {
+	return m.states.step(g, stateHanded, stateAcknowledged)
 }
 
 // Quiet reports whether the answer lists only what failed: nobody will read the
@@ -216,7 +198,7 @@ func (m *Message) Quiet() bool { return m.Kind == Batch && !m.WantResults }
 
 // Outcome is what became of event i, after m was answered.
 func (m *Message) Outcome(i int) Outcome {
-	if m.states[i].Load() == stateAcknowledged {
+	if m.states.of(i) == stateAcknowledged {
 		return Acknowledged
 	}
 	return m.Results[i].Outcome

@@ -34,18 +34,35 @@ func (p *Produce) Process(b *RecordBatch) (left []*Event) {
 			ev.Refuse(AtProduce, BreakerOpen, nil)
 		}
 		ev.At = AtProduce
-		// Hand decides the race with deadlines and cancellations: from here on those can only say "unknown".
-		if ev.Live() && ev.Msg.Hand(ev.Index) {
+	}
+	for rest := b.Events; len(rest) > 0; {
+		rest = p.hand(rest)
+	}
+	if len(p.handed) > 0 {
+		p.producer.Produce(b.Partition, p.handed)
+	}
+	return p.left
+}
+
+// hand hands over the first events that share a Group, and returns the others. The
+// step decides the race with deadlines and cancellations: from then on those can
+// only say "unknown".
+func (p *Produce) hand(events []*Event) (rest []*Event) {
+	var g Group
+	m, n := events[0].Msg, 0
+	for n < len(events) && events[n].Msg == m && (!events[n].Live() || g.Add(events[n].Index)) {
+		n++
+	}
+	won := m.Hand(g)
+	for _, ev := range events[:n] {
+		if won.Has(ev.Index) {
 			ev.Handed = true
 			p.handed = append(p.handed, ev)
 		} else {
 			p.left = append(p.left, ev)
 		}
 	}
-	if len(p.handed) > 0 {
-		p.producer.Produce(b.Partition, p.handed)
-	}
-	return p.left
+	return events[n:]
 }
 
 // Left is what the last Process did not hand over, also when the Producer panicked.

@@ -157,3 +157,7 @@ func mustLive(t *testing.T, ev *Event) {
 		t.Fatalf("the event was ended: %v %v %+v", ev.Verdict.Outcome, ev.Verdict.Reason, ev.Verdict.Detail)
 	}
 }
+
+// hand and acknowledge move one event.
+func hand(m *Message, i int) bool        { return m.Hand(just(i)).Has(i) }
+func acknowledge(m *Message, i int) bool { return m.WinAcknowledged(just(i)).Has(i) }
