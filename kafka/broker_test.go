@@ -273,7 +273,7 @@ func testRecordTime(t *testing.T, c *kafkatest.Cluster) {
 	// The event's own time is an attribute only: any will do.
 	for id, seconds := range map[string]int64{"year 1": -62135596800, "year 9999": 253402300799} {
 		ev := newEvent(id, p)
-		ev.HasTime, ev.Seconds = true, seconds
+		ev.More, ev.HasTime, ev.Seconds = true, true, seconds
 		r.producer.Produce(p, []*stages.Event{ev})
 		r.want(id, stages.Acknowledged, stages.NoReason)
 	}

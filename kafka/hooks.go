@@ -104,9 +104,8 @@ func (s *sizes) write(w io.Writer, name string) {
 // WriteMetrics writes the producer's metrics in the Prometheus text format.
 func (p *Producer) WriteMetrics(w io.Writer) {
 	m := &p.metrics
-	vm.WriteGaugeUint64(w, "gateway_kafka_buffered_records", uint64(max(p.client.BufferedProduceRecords(), 0)))
-	vm.WriteGaugeUint64(w, "gateway_kafka_buffered_bytes", uint64(max(p.client.BufferedProduceBytes(), 0)))
-	vm.WriteGaugeUint64(w, "gateway_kafka_inflight_records", uint64(max(p.inflight.Load(), 0)))
+	vm.WriteGaugeUint64(w, "gateway_kafka_inflight_bytes", uint64(max(p.client.BufferedProduceBytes(), 0)))
+	vm.WriteGaugeUint64(w, "gateway_kafka_inflight_records", uint64(max(p.InFlight(), 0)))
 	m.batchRecords.write(w, "gateway_kafka_batch_records")
 	m.batchBytes.write(w, "gateway_kafka_batch_bytes")
 	vm.WriteCounterUint64(w, "gateway_kafka_written_bytes_total", m.compressedBytes.Load())

@@ -66,8 +66,6 @@ type Producer struct {
 
 	// topicIDs: produce requests carry topic ids (v13), so none can reach a recreated topic.
 	topicIDs atomic.Bool
-	// inflight is the records with franz-go.
-	inflight atomic.Int64
 	// lost counts what leaves batches in doubt that are sent again: failed reads, closed connections, and
 	// answers after which a batch may be stored.
 	lost    atomic.Uint64
@@ -138,10 +136,9 @@ func (p *Producer) Produce(sp *stages.Partition, events []*stages.Event) {
 		return
 	}
 	part, n := known[sp.ID], len(events)
-	if p.inflight.Load() == 0 {
+	if p.InFlight() == 0 {
 		p.parts.Breaker.Busy(p.parts.Now()) // before the count rises, else a tick between sees old silence
 	}
-	p.inflight.Add(int64(n))
 	seq := part.handed.Add(uint64(n)) - uint64(n)
 	lost := p.lost.Load()
 	for chunk := range slices.Chunk(events, touchAhead) {
@@ -204,7 +201,6 @@ func (p *Producer) settle(kr *kgo.Record, err error) {
 	if r.oversized {
 		r.shrink()
 	}
-	p.inflight.Add(-1)
 	p.parts.Report(ev)
 }
 
@@ -261,8 +257,9 @@ func (p *Producer) RecordSize(ev *stages.Event) int { return p.cfg.RecordFormat.
 // requests. Nothing else may produce with it.
 func (p *Producer) Client() *kgo.Client { return p.client }
 
-// InFlight is the number of records with franz-go.
-func (p *Producer) InFlight() int64 { return p.inflight.Load() }
+// InFlight is the number of records with franz-go, down to those whose promises have not returned. franz-go counts
+// them under a lock that it takes for every record anyway; a counter of our own would be one more contended word.
+func (p *Producer) InFlight() int64 { return p.client.BufferedProduceRecords() }
 
 // Ready is nil when every topic can be written to, else it says what is missing.
 func (p *Producer) Ready() error {
@@ -313,7 +310,7 @@ func (p *Producer) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 	defer cancel()
 	if err := p.client.Flush(ctx); err != nil {
-		p.parts.Log.Log(LevelError, "records were not given back at close", "records", p.inflight.Load())
+		p.parts.Log.Log(LevelError, "records were not given back at close", "records", p.InFlight())
 	}
 	p.failures.flush(p.parts.Log)
 }

@@ -42,12 +42,12 @@ func (p *Producer) pulse(ctx context.Context) {
 			if p.probe(ctx) {
 				breaker.Probed(p.parts.Now())
 			}
-		case !open && breaker.Silent(now, p.inflight.Load() > 0):
+		case !open && breaker.Silent(now, p.InFlight() > 0):
 			probed = now
 			if p.probe(ctx) {
 				breaker.Answered(p.parts.Now())
 			} else if ctx.Err() == nil {
-				breaker.Tick(p.parts.Now(), p.inflight.Load() > 0)
+				breaker.Tick(p.parts.Now(), p.InFlight() > 0)
 			}
 		}
 	}

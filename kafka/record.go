@@ -99,21 +99,34 @@ type record struct {
 	// needs anyway.
 	oversized bool
 
-	// scratch holds the text of ce_time and the header names that belong to no constant ("ce_" + name), and in
-	// FormatEvent the value. Header names are Go strings over these bytes (unsafe.String): an intern table
-	// would need a bound, a lock, and a policy for clients that invent names. The bytes stay untouched until
-	// the event is retired, which is after franz-go has given the record back.
+	// spare is memory of the record's own, which most events need none of.
+	spare *spare
+
+	_ [32]byte // up to four cache lines, which is a size that the allocator aligns to them
+}
+
+// spare is what the headers and values of a record lie in that are no views of
+// the event. It is kept with the (recycled) event, up to a size.
+type spare struct {
+	// scratch holds the header names that belong to no constant ("ce_" + name), and in FormatEvent the value.
+	// Header names are Go strings over these bytes (unsafe.String): an intern table would need a bound, a lock,
+	// and a policy for clients that invent names. The bytes stay untouched until the event is retired, which is
+	// after franz-go has given the record back.
 	scratch []byte
-	// scratchSpace is what scratch starts as: most events need no more, and one block of memory is fewer cache
-	// misses than two. A record is filled on one processor, encoded and settled on others.
-	scratchSpace [timeSpace]byte
 	// headers are used where the event's own attributes cannot be the headers; see headersOf.
 	headers []kgo.RecordHeader
 }
 
+func (r *record) makeSpare() *spare {
+	if r.spare == nil {
+		r.spare = &spare{}
+	}
+	return r.spare
+}
+
 // touch reads a word of each cache line that most events use, see stages.Event.Touch.
 func (r *record) touch() int {
-	return len(r.kafka.Key) + len(r.kafka.Topic) + int(r.kafka.Offset) + int(r.seq) + int(r.scratchSpace[0])
+	return len(r.kafka.Key) + len(r.kafka.Topic) + int(r.kafka.Offset) + int(r.seq)
 }
 
 // recordOf returns the event's record, made on first use.
@@ -122,7 +135,6 @@ func recordOf(ev *stages.Event) *record {
 		return r
 	}
 	r := &record{}
-	r.scratch = r.scratchSpace[:0]
 	ev.Sink = r
 	nameAttributes(&ev.Attributes)
 	return r
@@ -131,8 +143,8 @@ func recordOf(ev *stages.Event) *record {
 // fill lays ev out in r. background becomes the record's context; c is the caller's.
 func (r *record) fill(background context.Context, format Format, ev *stages.Event, c *timeText) {
 	r.shrink()
+	r.forget()
 	r.Context, r.ev, r.misplaced = background, ev, false
-	r.scratch = r.scratch[:0]
 	r.kafka = kgo.Record{
 		Key:       keyOf(ev),
 		Timestamp: ev.Msg.Received,
@@ -145,7 +157,7 @@ func (r *record) fill(background context.Context, format Format, ev *stages.Even
 	} else {
 		r.fillBinary(ev, c)
 	}
-	r.oversized = cap(r.scratch) > keptScratch || cap(r.headers) > keptHeaders
+	r.oversized = r.spare != nil && r.spare.oversized()
 }
 
 func (r *record) fillBinary(ev *stages.Event, c *timeText) {
@@ -153,9 +165,12 @@ func (r *record) fillBinary(ev *stages.Event, c *timeText) {
 	if k.Value = ev.Data; k.Value == nil {
 		k.Value = emptyValue
 	}
-	// All scratch at once: growing it later would be correct (names keep the old array alive) but allocate twice.
-	r.reserve(scratchSize(ev))
-	ev.TimeText.Value = r.timeText(c, ev.Time())
+	if len(ev.Metadata) > 0 {
+		// All scratch at once: growing it later would be correct (names keep the old array alive) but allocate twice.
+		s := r.makeSpare()
+		s.scratch = s.reserve(scratchSize(ev))
+	}
+	ev.TimeText.Value = c.of(ev.Time())
 	k.Headers = r.headersOf(ev)
 }
 
@@ -163,32 +178,35 @@ func (r *record) fillBinary(ev *stages.Event, c *timeText) {
 // lives on with a recycled event, and the views of an idle one would keep a
 // dead message's memory, up to 20 MiB.
 func (r *record) Release() {
+	r.kafka.Key, r.kafka.Value, r.kafka.Headers = nil, nil, nil
+	if r.ev != nil { // else it was never filled
+		r.ev.TimeText.Value = nil
+	}
 	r.shrink()
 	r.forget()
 }
 
-// forget clears every view.
+// forget clears every view in spare memory.
 func (r *record) forget() {
-	clear(r.headers)
-	r.kafka.Key, r.kafka.Value, r.kafka.Headers = nil, nil, nil
+	if r.spare != nil {
+		clear(r.spare.headers)
+		r.spare.headers = r.spare.headers[:0]
+	}
 }
 
-// shrink lets go of buffers that are larger than what a recycled record may
-// keep, and of the views that would keep them. Only after franz-go has given the
-// record back. No budget counts these buffers: in FormatEvent a record's is as
+// shrink lets go of spare memory that is larger than what a recycled record may
+// keep, and of the views that would keep it. Only after franz-go has given the
+// record back. No budget counts this memory: in FormatEvent a record's is as
 // large as its event, and there are tens of thousands of records.
 func (r *record) shrink() {
-	large, many := cap(r.scratch) > keptScratch, cap(r.headers) > keptHeaders
-	if !large && !many {
-		return
+	if r.spare != nil && r.spare.oversized() {
+		r.kafka.Key, r.kafka.Value, r.kafka.Headers = nil, nil, nil // views into scratch
+		r.spare = nil
 	}
-	r.forget() // names and values are views into scratch
-	if large {
-		r.scratch = r.scratchSpace[:0]
-	}
-	if many {
-		r.headers = nil
-	}
+}
+
+func (s *spare) oversized() bool {
+	return cap(s.scratch) > keptScratch || cap(s.headers) > keptHeaders
 }
 
 func keyOf(ev *stages.Event) []byte {
@@ -198,44 +216,51 @@ func keyOf(ev *stages.Event) []byte {
 	return ev.PartitionKey.Value
 }
 
-func (r *record) reserve(n int) {
-	if cap(r.scratch) < n {
-		r.scratch = make([]byte, 0, 1<<bits.Len(uint(n)))
+// reserve is scratch, empty, with room for n bytes.
+func (s *spare) reserve(n int) []byte {
+	if cap(s.scratch) < n {
+		return make([]byte, 0, 1<<bits.Len(uint(n)))
 	}
+	return s.scratch[:0]
 }
 
 func scratchSize(ev *stages.Event) int {
-	n := timeSpace
+	n := 0
 	for i := range ev.Metadata {
 		n += len(attributePrefix) + len(ev.Metadata[i].Name)
 	}
 	return n
 }
 
-// timeText is the last time that was written as text. The events of a message
+// timeText writes times as text. It keeps the last one: the events of a message
 // that have no time of their own share its time of receipt, and formatting one
-// costs about 100 ns, a third of a record.
+// costs about 100 ns, a third of a record. A text stays as it is, also when its
+// event is recycled; so texts lie in blocks that are never written to again.
 type timeText struct {
-	t    time.Time
-	text []byte
+	t           time.Time
+	text, block []byte
 }
+
+// timeBlock is the size of a block of texts: 34 of them to an allocation. An event that is idle
+// holds none (Release).
+const timeBlock = 1024
 
 func (c *timeText) of(t time.Time) []byte {
-	if c.text == nil || !t.Equal(c.t) {
-		c.t, c.text = t, t.AppendFormat(c.text[:0], time.RFC3339Nano)
+	if c.text != nil && t.Equal(c.t) {
+		return c.text
 	}
+	if cap(c.block)-len(c.block) < timeSpace {
+		c.block = make([]byte, 0, timeBlock)
+	}
+	start := len(c.block)
+	c.block = t.AppendFormat(c.block, time.RFC3339Nano)
+	c.t, c.text = t, c.block[start:len(c.block):len(c.block)]
 	return c.text
-}
-
-func (r *record) timeText(c *timeText, t time.Time) []byte {
-	start := len(r.scratch)
-	r.scratch = append(r.scratch, c.of(t)...)
-	return r.scratch[start:len(r.scratch):len(r.scratch)]
 }
 
 // headerName is the header of a metadata entry. traceparent and tracestate
 // stand alone, as tracing libraries for Kafka look for them.
-func (r *record) headerName(name []byte) string {
+func (s *spare) headerName(name []byte) string {
 	prefix := metadataPrefix
 	switch {
 	case string(name) == headerTraceParent:
@@ -245,10 +270,10 @@ func (r *record) headerName(name []byte) string {
 	case isAttribute(name):
 		prefix = attributePrefix
 	}
-	start := len(r.scratch)
-	r.scratch = append(r.scratch, prefix...)
-	r.scratch = append(r.scratch, name...)
-	text := r.scratch[start:]
+	start := len(s.scratch)
+	s.scratch = append(s.scratch, prefix...)
+	s.scratch = append(s.scratch, name...)
+	text := s.scratch[start:]
 	return unsafe.String(unsafe.SliceData(text), len(text))
 }
 

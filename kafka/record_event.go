@@ -28,8 +28,8 @@ const (
 )
 
 func (r *record) fillEvent(ev *stages.Event) {
-	r.reserve(eventSize(ev))
-	b := r.scratch[:0]
+	s := r.makeSpare()
+	b := s.reserve(eventSize(ev))
 	b = appendField(b, fieldID, ev.ID.Value)
 	b = appendField(b, fieldSource, ev.Source.Value)
 	b = appendField(b, fieldType, ev.Type.Value)
@@ -46,9 +46,9 @@ func (r *record) fillEvent(ev *stages.Event) {
 		b = appendField(b, 2, m.Value)
 	}
 	b = appendField(b, fieldPartitionKey, ev.PartitionKey.Value)
-	r.scratch, r.kafka.Value = b, b
-	r.headers = append(r.headers[:0], kgo.RecordHeader{Key: headerContentType, Value: eventContentValue})
-	r.kafka.Headers = r.headers
+	s.scratch, r.kafka.Value = b, b
+	s.headers = append(s.headers[:0], kgo.RecordHeader{Key: headerContentType, Value: eventContentValue})
+	r.kafka.Headers = s.headers
 }
 
 // appendField leaves an empty field out: in proto3 that is the same.

@@ -31,9 +31,11 @@ const (
 )
 
 const (
-	// attributes is how many stages.Attributes has, required how many of them are in every event.
+	// attributes is how many stages.Attributes has, required how many of them are in every event, and common how
+	// many there may be without Event.More.
 	attributes = 9
 	required   = 5
+	common     = 6
 )
 
 // views are the event's attributes as headers, absent ones included.
@@ -42,32 +44,35 @@ func views(a *stages.Attributes) *[attributes]kgo.RecordHeader {
 }
 
 // headersOf are the headers of the event's record. It writes them into
-// r.headers only if there is a gap between the attributes that are present, or
+// spare memory only if there is a gap between the attributes that are present, or
 // metadata. Either way they are valid until the event is retired.
 func (r *record) headersOf(ev *stages.Event) []kgo.RecordHeader {
 	all := views(&ev.Attributes)
+	last := common
+	if ev.More {
+		last = attributes
+	}
 	n := required
-	for n < attributes && len(all[n].Value) > 0 {
+	for n < last && len(all[n].Value) > 0 {
 		n++
 	}
 	gap := len(ev.Metadata) > 0
-	for i := n; i < attributes; i++ {
+	for i := n; i < last; i++ {
 		gap = gap || len(all[i].Value) > 0
 	}
-	clear(r.headers) // they are views into the message of the event before
-	r.headers = r.headers[:0]
 	if !gap {
 		return all[:n:n]
 	}
-	r.headers = append(r.headers, all[:n]...)
-	for i := n; i < attributes; i++ {
+	s := r.makeSpare()
+	s.headers = append(s.headers[:0], all[:n]...)
+	for i := n; i < last; i++ {
 		if len(all[i].Value) > 0 {
-			r.headers = append(r.headers, all[i])
+			s.headers = append(s.headers, all[i])
 		}
 	}
 	for i := range ev.Metadata {
 		m := &ev.Metadata[i]
-		r.headers = append(r.headers, kgo.RecordHeader{Key: r.headerName(m.Name), Value: m.Value})
+		s.headers = append(s.headers, kgo.RecordHeader{Key: s.headerName(m.Name), Value: m.Value})
 	}
-	return r.headers
+	return s.headers
 }

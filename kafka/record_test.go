@@ -50,6 +50,7 @@ func genEvent(t *rapid.T) *stages.Event {
 	ev.ID.Value = []byte(genText(1, 40).Draw(t, "id"))
 	ev.Source.Value = []byte(genText(1, 40).Draw(t, "source"))
 	ev.Type.Value = []byte(genText(1, 40).Draw(t, "type"))
+	ev.More = true
 	ev.Subject.Value = optional("subject")
 	ev.DataContentType.Value = optional("content type")
 	ev.DataSchema.Value = optional("schema")
@@ -166,7 +167,7 @@ func TestHeaderNames(t *testing.T) {
 
 func TestFillAllocatesNothing(t *testing.T) {
 	ev := newEvent("a", testTopic.Partitions()[0])
-	ev.PartitionKey.Value, ev.HasTime, ev.Nanos = []byte("k"), true, 5
+	ev.PartitionKey.Value, ev.More, ev.HasTime, ev.Nanos = []byte("k"), true, true, 5
 	for _, name := range []string{"tenant", "Tenant", "subject", "traceparent"} {
 		ev.Metadata = append(ev.Metadata, stages.Pair{Name: []byte(name), Value: []byte("v")})
 	}
@@ -230,7 +231,7 @@ func TestHeadersAreForgottenOnReuse(t *testing.T) {
 	ev.Metadata = []stages.Pair{{Name: []byte("tenant"), Value: []byte("v")}}
 	r := recordOf(ev)
 	r.fill(t.Context(), FormatBinary, ev, &timeText{})
-	kept := r.headers
+	kept := r.spare.headers
 	ev.Metadata = nil
 	r.fill(t.Context(), FormatBinary, ev, &timeText{})
 	for i, h := range kept {

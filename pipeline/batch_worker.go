@@ -43,22 +43,21 @@ func (w *batchWorker) batchLoop() {
 			}
 			continue
 		}
-		w.work(w.burst[:n])
+		w.work(w.burst[:n], w.p.now())
 		w.release(w.due)
 	}
 }
 
-// turn is one burst on somebody else's goroutine; without linger only.
-func (w *batchWorker) turn() (handBack bool) {
+// turn is one burst on somebody else's goroutine, from time at; without linger only.
+func (w *batchWorker) turn(at int64) (handBack bool) {
 	if w.declined() {
 		return true
 	}
-	start := w.p.now()
 	n := w.in.take(w.burst[:])
 	if n == 0 {
 		return w.in.drained()
 	}
-	w.work(w.burst[:n])
+	w.work(w.burst[:n], at)
 	more, next := w.in.ready(), w.due
 	if !more {
 		next = w.batcher.Flush
@@ -66,16 +65,17 @@ func (w *batchWorker) turn() (handBack bool) {
 	for batch := next(); batch != nil; batch = next() {
 		w.send(batch)
 	}
-	w.took(start, w.p.now())
-	all, _ := w.out.push()
+	now := w.p.now()
+	w.took(at, now)
+	all, _ := w.out.push(now)
 	return !all || more
 }
 
-// work adds a burst to the batches.
-func (w *batchWorker) work(burst []*stages.Event) {
+// work adds a burst, which came at now, to the batches.
+func (w *batchWorker) work(burst []*stages.Event, now int64) {
 	w.reclaim()
-	w.now = w.p.now()
-	w.count(burst, w.now) // before Add: a batch that leaves takes its events along
+	w.now = now
+	w.count(burst, now) // before Add: a batch that leaves takes its events along
 	for done := 0; done < len(burst); {
 		done += w.add(burst[done:])
 	}

@@ -95,7 +95,8 @@ func (f *fanOut[T]) stageAll(burst []T, route func(T) uint32) {
 
 // push moves what is staged into the rings, wakes each receiver once or does its
 // work, and reports whether everything fitted and whether it worked for others.
-func (f *fanOut[T]) push() (all, ran bool) {
+// at is the time now: there is one outlet where work is lent.
+func (f *fanOut[T]) push(at int64) (all, ran bool) {
 	all = true
 	for i := range f.outlets {
 		o := &f.outlets[i]
@@ -109,7 +110,7 @@ func (f *fanOut[T]) push() (all, ran bool) {
 		switch {
 		case n == 0:
 		case o.alone:
-			ran = o.peer.Call() || ran
+			ran = o.peer.Call(at) || ran
 		default:
 			o.peer.Wake()
 		}
@@ -132,7 +133,7 @@ func (f *fanOut[T]) room() bool {
 // The graph has no cycle and its end never blocks, so room always comes.
 // w is the worker itself, and since when it began.
 func (f *fanOut[T]) flush(w *worker, since int64) {
-	all, ran := f.push()
+	all, ran := f.push(since)
 	if ran {
 		bump(&w.counts.awayNanos, uint64(w.p.now()-since))
 	}
@@ -143,7 +144,7 @@ func (f *fanOut[T]) flush(w *worker, since int64) {
 	bump(&w.counts.fullWaits, 1)
 	for !all {
 		w.waiter.Wait(f.room)
-		all, _ = f.push() // what it does for others meanwhile counts as waiting
+		all, _ = f.push(w.p.now()) // what it does for others meanwhile counts as waiting
 	}
 	bump(&w.counts.fullNanos, uint64(w.p.now()-start))
 }

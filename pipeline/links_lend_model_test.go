@@ -45,7 +45,7 @@ const (
 	wakeInClose
 )
 
-var wakeCalls = [...]string{"links.go:take: in.peer.WakeParked()", "links.go:push: o.peer.Wake()", "links.go:push: ran = o.peer.Call() || ran",
+var wakeCalls = [...]string{"links.go:take: in.peer.WakeParked()", "links.go:push: o.peer.Wake()", "links.go:push: ran = o.peer.Call(at) || ran",
 	"links.go:close: o.peer.Wake()"}
 
 // wake begins a wake-up of another worker; it comes before w's next step.

@@ -31,30 +31,30 @@ func (w *produceWorker) produceLoop() {
 			w.lend(w.in.ready, turn)
 			continue
 		}
-		w.work(w.burst[:n])
+		w.work(w.burst[:n], w.p.now())
 	}
 }
 
-// turn is what is there, on somebody else's goroutine.
-func (w *produceWorker) turn() (handBack bool) {
+// turn is what is there, on somebody else's goroutine, from time at.
+func (w *produceWorker) turn(at int64) (handBack bool) {
 	if w.declined() {
 		return true
 	}
-	start := w.p.now()
-	w.work(w.burst[:w.in.take(w.burst[:])])
-	w.took(start, w.p.now())
+	w.work(w.burst[:w.in.take(w.burst[:])], at)
+	w.took(at, w.p.now())
 	return w.in.ready()
 }
 
-func (w *produceWorker) work(batches []*stages.RecordBatch) {
+// work hands over batches that came at now.
+func (w *produceWorker) work(batches []*stages.RecordBatch, now int64) {
 	for _, batch := range batches {
-		w.produce(batch)
+		w.produce(batch, now)
 	}
 }
 
-func (w *produceWorker) produce(batch *stages.RecordBatch) {
+func (w *produceWorker) produce(batch *stages.RecordBatch, now int64) {
 	if len(batch.Events) > 0 {
-		w.count(batch.Events, w.p.now())
+		w.count(batch.Events, now)
 		left := w.process(batch)
 		w.answer(left)
 		for _, ev := range left {

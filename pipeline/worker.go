@@ -42,7 +42,7 @@ func (w *worker) await(ready func() bool) {
 }
 
 // lend waits like await and lets who has work for the worker do it in its place.
-func (w *worker) lend(ready func() bool, turn func() (handBack bool)) {
+func (w *worker) lend(ready func() bool, turn func(at int64) (handBack bool)) {
 	start := w.idle()
 	w.waiter.WaitLending(ready, turn)
 	w.resume(start)
@@ -149,18 +149,18 @@ func (w *stageWorker) stageLoop() {
 	}
 }
 
-// turn is one burst on somebody else's goroutine.
-func (w *stageWorker) turn() (handBack bool) {
+// turn is one burst on somebody else's goroutine, from time at.
+func (w *stageWorker) turn(at int64) (handBack bool) {
 	if w.declined() {
 		return true
 	}
-	start := w.p.now()
 	n := w.in.take(w.burst[:])
 	if n == 0 {
 		return w.in.drained()
 	}
-	w.took(start, w.work(w.burst[:n]))
-	all, _ := w.out.push()
+	now := w.work(w.burst[:n])
+	w.took(at, now)
+	all, _ := w.out.push(now)
 	return !all || w.in.ready()
 }
 

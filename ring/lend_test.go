@@ -29,7 +29,7 @@ func (l *lender) take() (n int) {
 
 func (l *lender) ready() bool { return l.in.Len() > 0 || l.in.Drained() }
 
-func (l *lender) turn() (handBack bool) {
+func (l *lender) turn(int64) (handBack bool) {
 	if l.take() > 0 {
 		l.lent++
 	}
@@ -79,7 +79,7 @@ func lendOnce(t *testing.T, values uint64) {
 		if producer.Push(one[:]) == 1 {
 			v++
 		}
-		if l.w.Call() {
+		if l.w.Call(0) {
 			ran++
 		}
 		if v%7 == 0 {
@@ -104,14 +104,18 @@ func lendOnce(t *testing.T, values uint64) {
 // Step by step: a sleeper that lends is not woken for what a caller can do, and goes on itself when the turn says so,
 // when it is woken, and when somebody came while it was lent.
 func TestLendingHandsBack(t *testing.T) {
+	const at = 4711
 	w := NewWaiter()
 	returned := make(chan struct{})
 	turns, handBack := 0, false
 	var during func()
 	sleep := func() {
 		go func() {
-			w.WaitLending(func() bool { return false }, func() bool {
+			w.WaitLending(func() bool { return false }, func(got int64) bool {
 				turns++
+				if got != at {
+					t.Errorf("the turn was told %d", got)
+				}
 				if during != nil {
 					during()
 				}
@@ -125,7 +129,7 @@ func TestLendingHandsBack(t *testing.T) {
 	}
 	sleep()
 	for want := 1; want <= 3; want++ {
-		if !w.Call() || turns != want || w.state.Load() != lendable {
+		if !w.Call(at) || turns != want || w.state.Load() != lendable {
 			t.Fatalf("turn %d: %d turns, state %d", want, turns, w.state.Load())
 		}
 	}
@@ -134,7 +138,7 @@ func TestLendingHandsBack(t *testing.T) {
 		t.Fatal("WakeParked woke a sleeper that lends")
 	}
 	handBack = true
-	if !w.Call() || turns != 4 {
+	if !w.Call(at) || turns != 4 {
 		t.Fatal("the turn did not run")
 	}
 	<-returned
@@ -142,17 +146,17 @@ func TestLendingHandsBack(t *testing.T) {
 	sleep()
 	w.Wake()
 	<-returned
-	for _, other := range []func(){w.Wake, func() { w.Call() }} {
+	for _, other := range []func(){w.Wake, func() { w.Call(at) }} {
 		sleep()
 		during = other
 		before := turns
-		if !w.Call() || turns != before+1 {
+		if !w.Call(at) || turns != before+1 {
 			t.Fatal("the turn ran twice, or not")
 		}
 		<-returned
 		during = nil
 	}
-	if w.Call() || w.state.Load() != awake || len(w.token) != 0 {
+	if w.Call(at) || w.state.Load() != awake || len(w.token) != 0 {
 		t.Fatal("a waiter that is awake was called")
 	}
 }

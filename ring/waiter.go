@@ -26,7 +26,7 @@ type Waiter struct {
 
 	token chan struct{} // capacity 1: whoever makes a sleeper awake sends exactly one
 	// turn is what Call runs; written by the sleeper before it becomes lendable, read by who has borrowed it.
-	turn  func() (handBack bool)
+	turn  func(at int64) (handBack bool)
 	polls int
 	timer *time.Timer // for WaitUntil; made at first use
 
@@ -78,7 +78,7 @@ func (w *Waiter) Wait(ready func() bool) {
 // piece of work, must not block, and reports whether the sleeper is to go on
 // itself: because input is left, or room is missing, or it is to end. When
 // WaitLending returns, ready may be false.
-func (w *Waiter) WaitLending(ready func() bool, turn func() (handBack bool)) {
+func (w *Waiter) WaitLending(ready func() bool, turn func(at int64) (handBack bool)) {
 	if ready() { // no polling: whoever comes does the work
 		return
 	}
@@ -187,13 +187,14 @@ func (w *Waiter) WakeParked() {
 }
 
 // Call is Wake that does the sleeper's work in its place if that is lent, and
-// reports whether it did. See "Lending" in doc.go.
-func (w *Waiter) Call() (ran bool) {
+// reports whether it did. at is handed on to the turn: the time by the caller's
+// clock, so that a chain of turns reads it once for each. See "Lending" in doc.go.
+func (w *Waiter) Call(at int64) (ran bool) {
 	if w.state.Load() != lendable || !w.state.CompareAndSwap(lendable, lent) {
 		w.Wake()
 		return false
 	}
-	if w.turn() || !w.state.CompareAndSwap(lent, lendable) {
+	if w.turn(at) || !w.state.CompareAndSwap(lent, lendable) {
 		w.state.Store(awake)
 		w.token <- struct{}{}
 	}

@@ -245,15 +245,15 @@ func (m waiterModel) turnStep(s waiterState, i int, name string, take func(strin
 		s.took[i] = true
 		if n > 0 && s.blocks > 0 {
 			blocked := s.blocked()
-			take(name+"waiter.go:Call: if w.turn() // takes, and finds no room", blocked)
+			take(name+"waiter.go:Call: if w.turn(at) // takes, and finds no room", blocked)
 		}
-		take(name+"waiter.go:Call: if w.turn() // takes", s)
+		take(name+"waiter.go:Call: if w.turn(at) // takes", s)
 		return
 	}
 	s.took[i] = false
 	s.staged = s.staged && s.full
 	s.waking[i] = explore.Turned(s.staged && !m.roomIgnored || m.ready(s) && !m.inputIgnored)
-	take(name+"waiter.go:Call: if w.turn() // looks whether input is left", s)
+	take(name+"waiter.go:Call: if w.turn(at) // looks whether input is left", s)
 }
 
 // roomGiver makes room when there is none, and wakes for it.

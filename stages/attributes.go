@@ -23,9 +23,3 @@ type Attributes struct {
 	SpecVersion, ID, Source, Type, TimeText            Attribute
 	PartitionKey, DataContentType, Subject, DataSchema Attribute
 }
-
-// reset makes all absent that the Producer does not write itself.
-func (a *Attributes) reset() {
-	a.ID.Value, a.Source.Value, a.Type.Value, a.PartitionKey.Value = nil, nil, nil, nil
-	a.DataContentType.Value, a.Subject.Value, a.DataSchema.Value = nil, nil, nil
-}

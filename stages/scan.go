@@ -197,14 +197,14 @@ func (e *Event) scanEvent(b []byte) bool {
 		case fieldType:
 			a = &e.Type
 		case fieldSubject:
-			a = &e.Subject
+			a, e.More = &e.Subject, true
 		case fieldData:
 			e.Data = v
 			continue
 		case fieldDataContentType:
-			a = &e.DataContentType
+			a, e.More = &e.DataContentType, true
 		case fieldDataSchema:
-			a = &e.DataSchema
+			a, e.More = &e.DataSchema, true
 		case fieldPartitionKey:
 			a = &e.PartitionKey
 		default:
@@ -227,10 +227,12 @@ func (e *Event) scanEvent(b []byte) bool {
 func (e *Event) setField(number protowire.Number, v []byte) bool {
 	switch number {
 	case fieldTimestamp:
+		e.More = true
 		return e.scanTimestamp(v)
 	case fieldMetadata:
 		return e.scanMetadata(v)
 	case fieldCursor:
+		e.More = true
 		return putText(&e.Cursor, v)
 	}
 	return true

@@ -74,7 +74,7 @@ func (v *Validate) check(ev *Event) {
 // their attributes moving to its processor and back.
 func isPlain(ev *Event) bool {
 	return len(ev.Source.Value) != 0 && len(ev.Type.Value) != 0 && !ev.nonASCII &&
-		len(ev.Cursor) == 0 && !ev.HasTime && len(ev.Metadata) == 0 &&
+		(!ev.More || len(ev.Cursor) == 0 && !ev.HasTime) && len(ev.Metadata) == 0 &&
 		ev.Size-len(ev.Data) <= MaxAttributeBytes // so none alone is longer
 }
 
