@@ -108,7 +108,7 @@ var hostileFrames = newHostileTable("TestHostileFrames", nil, []hostileRow{
 		rawFrame(http2.FramePushPromise, http2.FlagPushPromiseEndHeaders, 1, 0, 0, 0, 2))},
 	{"X11", "frames of unknown types; then a good call", "OK", framesThen(rawFrame(0x42, 0xff, 0, 1, 2, 3), rawFrame(0xff, 0, 7))},
 	{"X12", "PRIORITY of a stream on itself; then a good call", "OK", framesThen(rawFrame(http2.FramePriority, 0, 1, 0, 0, 0, 1, 255))},
-	{"X13", "more DATA than a stream's window of 256 KiB lets in", "RST FLOW_CONTROL_ERROR", inCall(streamMethod, func(c *rawClient, id uint32) {
+	{"X13", "more DATA than a stream's window of 384 KiB lets in", "RST FLOW_CONTROL_ERROR", inCall(streamMethod, func(c *rawClient, id uint32) {
 		rawFrame(http2.FrameSettings, 0, 0, 0, 4, 0, 0, 0, 0)(c) // no answer gets out, so the stream is soon not read
 		for range 40 {
 			c.write(func() error { return c.framer.WriteData(id, false, make([]byte, 16<<10)) })

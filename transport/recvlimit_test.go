@@ -182,7 +182,7 @@ func TestUnfinishedLargeMessages(t *testing.T) {
 	limit := int64(testSetup().config.MaxReceive)
 	for range 20 {
 		if held := g.server.recv.held(); held > limit {
-			t.Errorf("%d bytes of receive memory in use, more than MAX_RECV_BYTES", held)
+			t.Errorf("%d bytes of receive memory in use, more than MAX_RECV_BYTES: unread %d, queued %d, shared %d, holders %d", held, g.server.recv.unread.Load(), g.server.recv.queued, g.server.recv.shared, g.server.recv.holders.Load())
 		}
 		g.good()
 	}

@@ -34,8 +34,8 @@ const (
 	// streamWindow is what a client may send ahead on one stream before the gateway has read it, connWindow the
 	// same for a connection. Fixed: grpc-go's own estimate lets a fast client's windows grow to 16 MiB a stream.
 	// A window bounds a stream to streamWindow per round trip; large messages get one of their own size.
-	streamWindow = 256 << 10
-	connWindow   = 1 << 20
+	streamWindow = 384 << 10
+	connWindow   = 1536 << 10
 
 	// Silent connections are closed after connectionTimeout (grpc-go: 2 minutes).
 	connectionTimeout = 10 * time.Second
