@@ -207,6 +207,17 @@ func (l *logs) Panic(stage stages.StageID, worker int, value any, stack []byte, 
 		"stage", stage.String(), "worker", worker, "panic", fmt.Sprint(value), "event", event, "stack", string(stack))
 }
 
+// Stuck implements pipeline.Logger.
+func (l *logs) Stuck(stage stages.StageID, worker int, still time.Duration) {
+	l.Error().Str("stage", stage.String()).Int("worker", worker).Str("for", still.Round(time.Second).String()).
+		Msg("a worker is stuck at one burst; its events end at DELIVERY_TIMEOUT. With PPROF_ENABLED, /debug/pprof/goroutine?debug=2 says where")
+}
+
+// Unstuck implements pipeline.Logger.
+func (l *logs) Unstuck(stage stages.StageID, worker int) {
+	l.Info().Str("stage", stage.String()).Int("worker", worker).Msg("the worker goes on")
+}
+
 // Log implements kafka.Logger.
 func (l *logs) Log(level kafka.Level, message string, keyvals ...any) {
 	levels := [...]zerolog.Level{zerolog.DebugLevel, zerolog.InfoLevel, zerolog.WarnLevel, zerolog.ErrorLevel}

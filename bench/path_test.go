@@ -30,6 +30,8 @@ const (
 type quiet struct{}
 
 func (quiet) Panic(stages.StageID, int, any, []byte, string) {}
+func (quiet) Stuck(stages.StageID, int, time.Duration)       {}
+func (quiet) Unstuck(stages.StageID, int)                    {}
 
 // completions is an Owner that counts.
 type completions chan struct{}

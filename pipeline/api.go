@@ -60,6 +60,8 @@ type Parts struct {
 
 	// wrapStage replaces a stage in tests (a panic, a stall); nil in production.
 	wrapStage func(id stages.StageID, worker int, stage stages.Stage) stages.Stage
+	// unwatched: tests call the watchdog themselves.
+	unwatched bool
 }
 
 func (p *Parts) wrap(id stages.StageID, worker int, stage stages.Stage) stages.Stage {
@@ -73,6 +75,9 @@ func (p *Parts) wrap(id stages.StageID, worker int, stage stages.Stage) stages.S
 type Logger interface {
 	// Panic reports a recovered panic of a worker with the event's coordinates.
 	Panic(stage stages.StageID, worker int, value any, stack []byte, event string)
+	// Stuck reports that a worker has been at one burst for that long, Unstuck that it has gone on.
+	Stuck(stage stages.StageID, worker int, still time.Duration)
+	Unstuck(stage stages.StageID, worker int)
 }
 
 // Lane is one entrance into the graph: the lane of one decode worker. One stream stays on one lane for life.

@@ -35,6 +35,7 @@ type workerCounts struct {
 	idleNanos atomic.Uint64 // waiting for input, polling and yielding included
 	idleSince atomic.Int64  // since when it waits now, in nanoseconds of Pipeline.now; 0 = it does not
 	fullNanos atomic.Uint64 // waiting for room in an output
+	fullSince atomic.Int64  // since when it waits for that now; 0 = it does not
 	lentNanos atomic.Uint64 // at work on another worker's goroutine, while idle
 	awayNanos atomic.Uint64 // doing other workers' work on its own goroutine
 	fullWaits atomic.Uint64

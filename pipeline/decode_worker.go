@@ -53,10 +53,9 @@ func (w *decodeWorker) decodeLoop() {
 		burst := w.burst
 		if len(burst) == 0 {
 			if w.decoder.Active() { // all events are on their way
-				start := w.p.now()
+				start := w.full()
 				w.waiter.Wait(func() bool { return w.returned.Len() > 0 })
-				bump(&w.counts.fullNanos, uint64(w.p.now()-start))
-				bump(&w.counts.fullWaits, 1)
+				w.goOn(start)
 				continue
 			}
 			if w.p.stopping.Load() && !w.lane.Ready() {

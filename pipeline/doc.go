@@ -21,6 +21,7 @@
 //	batch worker    BatchWorkers        its Batcher, its partitions' open batch  all its in rings are closed and empty
 //	produce worker  ProduceWorkers      its Produce, the empty-batch rings       all its in rings are closed and empty
 //	retirer         1                   free rings, answers of handed events     Close, after its inbox is empty
+//	watchdog        1                   what it has seen of the workers          Close
 //	janitor         1                   the list of abandoned messages           Close
 //
 // # Two ends of an event

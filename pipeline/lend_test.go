@@ -145,6 +145,7 @@ func TestMetricsOfLentWork(t *testing.T) {
 	h.p.WriteMetrics(&page)
 	up := h.p.now()
 	const readLater = 0.001 // the parts are read one after the other, while time goes on
+	workers, all := 0, 0.0
 	h.p.eachWorker(func(w *worker) {
 		value := func(what string) float64 { return metric(t, page.String(), what, w) }
 		busy, idle, full := value("busy"), value("idle"), value("full")
@@ -154,7 +155,13 @@ func TestMetricsOfLentWork(t *testing.T) {
 		if w == b.worker && busy+readLater < lent {
 			t.Errorf("busy %g s, although others worked %g s for it", busy, lent)
 		}
+		workers++
+		all += busy + idle + full
 	})
+	// While a goroutine works for another worker, that one is busy and its own is neither busy, idle nor full.
+	if most := float64(workers) * (seconds(up) + readLater); all+lent > most {
+		t.Errorf("%d workers account for %g s of %g s, of which %g s are work for others", workers, all, most, lent)
+	}
 }
 
 // metric reads gateway_stage_WHAT_seconds_total of a worker.

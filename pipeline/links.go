@@ -140,13 +140,12 @@ func (f *fanOut[T]) flush(w *worker, since int64) {
 	if all {
 		return
 	}
-	start := w.p.now()
-	bump(&w.counts.fullWaits, 1)
+	start := w.full()
 	for !all {
 		w.waiter.Wait(f.room)
 		all, _ = f.push(w.p.now()) // what it does for others meanwhile counts as waiting
 	}
-	bump(&w.counts.fullNanos, uint64(w.p.now()-start))
+	w.goOn(start)
 }
 
 // close ends all outlets.

@@ -82,12 +82,16 @@ func (p *Pipeline) eachWorker(visit func(w *worker)) {
 // the bottleneck, and one that is often full has it behind itself.
 func (p *Pipeline) writeWorkers(w io.Writer) {
 	up := int64(time.Since(p.epoch))
-	p.eachWorker(func(wk *worker) {
-		c := &wk.counts
+	for i := range p.watchdog.seen {
+		s := &p.watchdog.seen[i]
+		wk, c := s.worker, &s.worker.counts
 		labels := fmt.Sprintf(`{stage=%q,worker="%d"}`, wk.id, wk.index)
 		idle, full := int64(c.idleNanos.Load()), int64(c.fullNanos.Load())
 		if since := c.idleSince.Load(); since > 0 {
 			idle += max(p.now()-since, 0)
+		}
+		if since := c.fullSince.Load(); since > 0 {
+			full += max(p.now()-since, 0)
 		}
 		lent, away := int64(c.lentNanos.Load()), int64(c.awayNanos.Load())
 		idle = max(idle-lent, 0)
@@ -100,7 +104,8 @@ func (p *Pipeline) writeWorkers(w io.Writer) {
 		metrics.WriteCounterUint64(w, `gateway_stage_parks_total`+labels, wk.waiter.Parks())
 		metrics.WriteCounterUint64(w, `gateway_stage_panics_total`+labels, c.panics.Load())
 		writeHistogram(w, `gateway_stage_age_seconds`, fmt.Sprintf(`stage=%q,worker="%d"`, wk.id, wk.index), &c.age)
-	})
+		metrics.WriteGaugeFloat64(w, `gateway_stage_stuck_seconds`+labels, seconds(s.stuck.Load()))
+	}
 }
 
 func (p *Pipeline) writeLinks(w io.Writer) {

@@ -34,6 +34,7 @@ type Pipeline struct {
 	links         []linkGauge
 	retirer       *retirer
 	janitor       *janitor
+	watchdog      *watchdog
 	outcomeShards []*outcomeCounts
 	callers       *outcomeCounts // written by handlers and the janitor
 
@@ -85,6 +86,7 @@ func New(cfg Config, parts Parts) (*Pipeline, error) {
 	p.buildMiddle()
 	p.buildEnd()
 	p.connectAll()
+	p.watchdog = p.newWatchdog()
 	return p, nil
 }
 
@@ -199,6 +201,9 @@ const batchRingCapacity = 64
 func (p *Pipeline) Start(producer stages.Producer) {
 	p.run(&p.closers, "retirer", 0, p.retirer.retireLoop)
 	p.run(&p.closers, "janitor", 0, p.janitor.janitorLoop)
+	if !p.parts.unwatched {
+		p.run(&p.closers, "watchdog", 0, p.watchdog.watchLoop)
+	}
 	for _, w := range p.producers {
 		w.stage = stages.NewProduce(producer, p.parts.Breaker, p.now)
 		p.run(&p.workers, "produce", w.index, w.produceLoop)
@@ -277,10 +282,11 @@ func (p *Pipeline) Stop() {
 	p.workers.Wait()
 }
 
-// Close ends the retirer and the janitor. Call it after Stop and after the Producer was closed.
+// Close ends the retirer, the janitor and the watchdog. Call it after Stop and after the Producer was closed.
 func (p *Pipeline) Close() {
 	p.closed.Store(true)
 	p.retirer.waiter.Wake()
 	close(p.janitor.done)
+	close(p.watchdog.done)
 	p.closers.Wait()
 }

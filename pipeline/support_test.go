@@ -153,9 +153,36 @@ type harness struct {
 	wg     sync.WaitGroup
 }
 
-type testLog struct{ panics atomic.Int64 }
+type testLog struct {
+	panics atomic.Int64
+
+	mu    sync.Mutex
+	lines []string
+}
 
 func (l *testLog) Panic(stages.StageID, int, any, []byte, string) { l.panics.Add(1) }
+
+func (l *testLog) Stuck(id stages.StageID, worker int, still time.Duration) {
+	l.note(fmt.Sprintf("%s %d stuck for %s", id, worker, still))
+}
+
+func (l *testLog) Unstuck(id stages.StageID, worker int) {
+	l.note(fmt.Sprintf("%s %d goes on", id, worker))
+}
+
+func (l *testLog) note(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, line)
+}
+
+// taken are the lines since it was last called.
+func (l *testLog) taken() (lines []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lines, l.lines = l.lines, nil
+	return lines
+}
 
 func testConfig() (Config, stages.Config) {
 	return Config{

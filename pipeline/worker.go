@@ -60,6 +60,19 @@ func (w *worker) resume(start int64) {
 	bump(&w.counts.idleNanos, uint64(w.p.now()-start))
 }
 
+// full and goOn bracket a wait for room, or for events to come back.
+func (w *worker) full() (start int64) {
+	start = w.p.now()
+	bump(&w.counts.fullWaits, 1)
+	w.counts.fullSince.Store(start)
+	return start
+}
+
+func (w *worker) goOn(start int64) {
+	w.counts.fullSince.Store(0)
+	bump(&w.counts.fullNanos, uint64(w.p.now()-start))
+}
+
 // answer turns the verdicts of a burst into answers. Events whose answer
 // somebody else has given keep riding; produce will not hand them over.
 func (w *worker) answer(burst []*stages.Event) {

@@ -201,5 +201,11 @@ func (w *Waiter) Call(at int64) (ran bool) {
 	return true
 }
 
+// Lent reports whether somebody does the sleeper's work now; any goroutine, out of date at once.
+func (w *Waiter) Lent() bool {
+	s := w.state.Load()
+	return s == lent || s == called
+}
+
 // Parks is how often the sleeper has parked; any goroutine.
 func (w *Waiter) Parks() uint64 { return w.parks.Load() }

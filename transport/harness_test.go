@@ -86,6 +86,8 @@ func (b *broker) loop() {
 type quietLog struct{ panics atomic.Int64 }
 
 func (l *quietLog) Panic(stages.StageID, int, any, []byte, string) { l.panics.Add(1) }
+func (l *quietLog) Stuck(stages.StageID, int, time.Duration)       {}
+func (l *quietLog) Unstuck(stages.StageID, int)                    {}
 
 // gateway is a running one.
 type gateway struct {

@@ -1,0 +1,130 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/event-gateway/event-gateway/stages"
+)
+
+// stall holds up worker 0 of a stage, and says when it has come to a standstill.
+type stall struct {
+	stages.Stage
+	entered, gate chan struct{}
+}
+
+func (s stall) Process(burst []*stages.Event) {
+	select {
+	case s.entered <- struct{}{}:
+	default:
+	}
+	<-s.gate
+	s.Stage.Process(burst)
+}
+
+// keyOf returns a key whose events go to worker w of two.
+func keyOf(w uint32) string {
+	for i := 0; ; i++ {
+		if key := fmt.Sprint("key-", i); stages.KeyHash([]byte(key))%2 == w {
+			return key
+		}
+	}
+}
+
+// A worker that stays at one burst: the events of the stage's other worker go on, operators see which one it is, and
+// afterwards nothing is missing. With one worker a stage, its work is done by the worker before it; it is still named.
+func TestStuckWorker(t *testing.T) {
+	for _, at := range []stages.StageID{stages.AtValidate, stages.AtRateLimit, stages.AtTransform} {
+		for _, workers := range []int{1, 2} {
+			t.Run(fmt.Sprintf("%s of %d", at, workers), func(t *testing.T) { stickOnce(t, at, workers) })
+		}
+	}
+}
+
+func stickOnce(t *testing.T, at stages.StageID, workers int) {
+	log := &testLog{}
+	s := stall{entered: make(chan struct{}, 1), gate: make(chan struct{})}
+	counts := map[stages.StageID]int{stages.AtValidate: 1, stages.AtRateLimit: 1, stages.AtTransform: 1}
+	counts[at] = workers
+	h := newHarness(t, withWorkers(1, counts[stages.AtValidate], counts[stages.AtRateLimit], counts[stages.AtTransform], 1, 1),
+		func(_ *Config, parts *Parts) {
+			parts.Log, parts.unwatched = log, true
+			parts.wrapStage = func(id stages.StageID, worker int, stage stages.Stage) stages.Stage {
+				if id == at && worker == 0 {
+					s.Stage = stage
+					return s
+				}
+				return stage
+			}
+		})
+	h.awaitWaiting() // a goroutine that has not begun yet does not wait
+	var frames []testEvent
+	for i := range 10 {
+		frames = append(frames, testEvent{source: "s", key: keyOf(0), data: stamp(0, i)})
+	}
+	w := newWaiting()
+	m, _ := h.submit(0, w, stages.Batch, frameOf(frames...), len(frames))
+	<-s.entered
+	if workers == 2 {
+		for i := range 100 {
+			other := h.call(stages.Single, frameOf(testEvent{source: "s", key: keyOf(1), data: stamp(1, i)}), 1)
+			mustOutcome(t, other, 0, stages.Acknowledged, stages.NoReason, stages.AtProduce)
+			h.p.Release(other)
+		}
+	}
+
+	const second = int64(time.Second)
+	look := func(at int64, want ...string) {
+		t.Helper()
+		h.p.watchdog.look(at)
+		if got := log.taken(); !slices.Equal(got, want) {
+			t.Fatalf("the watchdog said %q, want %q", got, want)
+		}
+	}
+	gauge := fmt.Sprintf(`gateway_stage_stuck_seconds{stage=%q,worker="0"} `, at)
+	metric := func(want string) {
+		t.Helper()
+		var b strings.Builder
+		h.p.WriteMetrics(&b)
+		if !strings.Contains(b.String(), gauge+want+"\n") {
+			t.Errorf("the metrics lack %s%s", gauge, want)
+		}
+	}
+	now := h.p.now()
+	look(now)
+	look(now + 4*second)
+	look(now+6*second, fmt.Sprintf("%s 0 stuck for 6s", at))
+	metric("6")
+	look(now + 7*second)
+	metric("7")
+
+	close(s.gate)
+	w.await(t)
+	for i := range frames {
+		mustOutcome(t, m, i, stages.Acknowledged, stages.NoReason, stages.AtProduce)
+	}
+	h.p.Release(m)
+	h.awaitWaiting()
+	look(now+8*second, fmt.Sprintf("%s 0 goes on", at))
+	metric("0")
+	look(now + 60*second)
+	h.close()
+}
+
+// awaitWaiting returns when every worker waits for input.
+func (h *harness) awaitWaiting() {
+	h.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		waits := true
+		h.p.eachWorker(func(w *worker) { waits = waits && w.waits() && !w.waiter.Lent() })
+		if waits {
+			return
+		}
+		if time.Now().After(deadline) {
+			h.t.Fatal("the workers do not come to rest")
+		}
+	}
+}
