@@ -3,9 +3,10 @@ package kafka
 // What franz-go does not tell: the error codes of answers after which it sends
 // a batch again. After most of them the batch may be stored (the leader appended
 // it, then its replicas were late or it lost the leadership); when the next attempt
-// is rejected for good, that proves nothing about the first. So connections to
-// brokers are read along: only answers to produce requests, a few bytes for each
-// partition, are looked at.
+// is rejected for good, that proves nothing about the first. And operators are to
+// know why nothing is stored (error_answers.go). So connections to brokers are
+// read along: only answers to produce requests, a few bytes for each partition,
+// are looked at.
 
 import (
 	"context"
@@ -19,21 +20,28 @@ import (
 // maxAnswer bounds what is kept of one answer; 100 bytes a partition are usual.
 const maxAnswer = 1 << 20
 
-// listening wraps dial so that doubt is called before franz-go reads an answer that leaves a batch in doubt.
-func listening(dial dialFunc, doubt func()) dialFunc {
+// listening wraps dial so that heard is called before franz-go reads an answer to a produce request.
+func listening(dial dialFunc, heard func(produceAnswers)) dialFunc {
 	return func(ctx context.Context, network, host string) (net.Conn, error) {
 		conn, err := dial(ctx, network, host)
 		if err != nil {
 			return nil, err
 		}
-		return &answerConn{Conn: conn, doubt: doubt, asked: make(map[int32]int16)}, nil
+		return &answerConn{Conn: conn, heard: heard, asked: make(map[int32]int16)}, nil
 	}
+}
+
+// produceAnswers is what one produce request was answered with.
+type produceAnswers struct {
+	// doubt: some batch may or may not be stored. stored: some batch is.
+	doubt, stored bool
+	errors        []answerError
 }
 
 // answerConn is a connection to a broker. franz-go writes on one goroutine and reads on another.
 type answerConn struct {
 	net.Conn
-	doubt func()
+	heard func(produceAnswers)
 
 	mu sync.Mutex
 	// asked has the versions of the produce requests without an answer, by correlation id; guarded by mu.
@@ -99,31 +107,35 @@ func (c *answerConn) end() {
 		return
 	}
 	c.have = 0
-	if c.keep && c.inDoubt() {
-		c.doubt()
+	if c.keep {
+		c.heard(c.read())
 	}
 }
 
-// inDoubt reports whether any partition's answer leaves open what became of its batch. What cannot be read
-// leaves everything open.
-func (c *answerConn) inDoubt() bool {
+// read reads the answer. What cannot be read leaves everything open.
+func (c *answerConn) read() (a produceAnswers) {
 	c.answer.Version = c.version
 	body := c.body
 	if c.answer.IsFlexible() {
 		if len(body) == 0 || body[0] != 0 { // tagged fields of the header: none is defined
-			return true
+			return produceAnswers{doubt: true}
 		}
 		body = body[1:]
 	}
 	if c.answer.ReadFrom(body) != nil {
-		return true
+		return produceAnswers{doubt: true}
 	}
 	for i := range c.answer.Topics {
-		for j := range c.answer.Topics[i].Partitions {
-			if code := c.answer.Topics[i].Partitions[j].ErrorCode; code != 0 && classes[code] == doubtful {
-				return true
+		t := &c.answer.Topics[i]
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
+			if p.ErrorCode == 0 {
+				a.stored = true
+				continue
 			}
+			a.doubt = a.doubt || classes[p.ErrorCode] == doubtful
+			a.errors = append(a.errors, answerError{topic: t.Topic, partition: p.Partition, code: p.ErrorCode})
 		}
 	}
-	return false
+	return a
 }

@@ -74,7 +74,11 @@ func TestAnswersReadAlong(t *testing.T) {
 		} {
 			t.Run(c.name+", "+name, func(t *testing.T) {
 				doubts := 0
-				conn := &answerConn{Conn: scripted{Reader: cut(bytes.NewReader(sent))}, doubt: func() { doubts++ }, asked: map[int32]int16{}}
+				conn := &answerConn{Conn: scripted{Reader: cut(bytes.NewReader(sent))}, heard: func(a produceAnswers) {
+					if a.doubt {
+						doubts++
+					}
+				}, asked: map[int32]int16{}}
 				for _, request := range [][]byte{asking(0, 9, 1), asking(0, 13, 2), asking(0, 7, 3), asking(3, 9, 4), asking(0, 9, 5)} {
 					if _, err := conn.Write(request); err != nil {
 						t.Fatal(err)

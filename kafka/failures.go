@@ -26,6 +26,8 @@ type failure struct {
 	outcome   stages.Outcome
 	reason    stages.Reason
 	err       error // text is made of it only when it is written
+	// answer: a broker's answer, after which franz-go may send the batch again, and no record's end.
+	answer bool
 	// repeated is how many more of the class there were since its last line.
 	repeated int
 }
@@ -53,10 +55,14 @@ func newFailures() *failures {
 // note counts one. Called by promises: it waits for nobody but a writer that copies a few lines.
 func (f *failures) note(one failure) {
 	f.mu.Lock()
-	c := f.classes[one.class]
-	if c == nil { // at most one a Kafka error code, and the few of classOf
+	class := one.class
+	if one.answer {
+		class += " answered" // its own line: most of these never fail a record
+	}
+	c := f.classes[class]
+	if c == nil { // at most two a Kafka error code, and the few of classOf
 		c = &failureClass{}
-		f.classes[one.class] = c
+		f.classes[class] = c
 	}
 	c.last = one
 	c.count++
@@ -119,6 +125,10 @@ func (f *failures) flush(log Logger) {
 
 func say(log Logger, lines []failure) {
 	for _, one := range lines {
+		if one.answer {
+			one.sayAnswer(log)
+			continue
+		}
 		keyvals := []any{"class", one.class, "topic", one.topic, "partition", one.partition,
 			"outcome", one.outcome.String(), "reason", one.reason.String(), "error", one.err.Error()}
 		if one.repeated > 0 {
@@ -126,6 +136,18 @@ func say(log Logger, lines []failure) {
 		}
 		log.Log(LevelWarn, "produce failed", keyvals...)
 	}
+}
+
+// sayAnswer writes the line of a broker's answer. Kafka names topics by ids from version 13 of the request on.
+func (one *failure) sayAnswer(log Logger) {
+	keyvals := []any{"class", one.class, "partition", one.partition}
+	if one.topic != "" {
+		keyvals = append(keyvals, "topic", one.topic)
+	}
+	if one.repeated > 0 {
+		keyvals = append(keyvals, "repeated", one.repeated)
+	}
+	log.Log(LevelWarn, "a broker does not store a batch", keyvals...)
 }
 
 // classOf names a promise's error: Kafka's own name, also when franz-go has

@@ -114,6 +114,7 @@ func (p *Producer) WriteMetrics(w io.Writer) {
 			vm.WriteCounterUint64(w, fmt.Sprintf("gateway_kafka_failed_records_total{reason=%q}", reason), n)
 		}
 	}
+	p.errorAnswers.write(w)
 	vm.WriteCounterUint64(w, "gateway_kafka_data_loss_total", m.dataLoss.Load())
 	vm.WriteCounterUint64(w, "gateway_kafka_lost_answers_total", m.lostAnswers.Load())
 	vm.WriteCounterUint64(w, "gateway_kafka_partition_growth_total", m.partitionGrowth.Load())

@@ -70,6 +70,8 @@ type Producer struct {
 	// answers after which a batch may be stored.
 	lost    atomic.Uint64
 	metrics metrics
+	// errorAnswers are the answers that refused to store something.
+	errorAnswers errorAnswers
 	// failures is what the log says about records that failed.
 	failures *failures
 }
@@ -86,6 +88,7 @@ func NewProducer(cfg *Config, parts Parts) (*Producer, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	p := &Producer{cfg: cfg, parts: parts, background: context.Background(), stop: stop, kick: make(chan struct{}, 1), failures: newFailures()}
 	p.promise = p.settle
+	p.errorAnswers = errorAnswers{now: parts.Now, lines: p.failures}
 	byName := make(map[string]*topic)
 	for _, st := range parts.Topics.All {
 		t := &topic{Topic: st}
@@ -101,7 +104,7 @@ func NewProducer(cfg *Config, parts Parts) (*Producer, error) {
 		dial = (&net.Dialer{Timeout: cfg.DialTimeout}).DialContext
 	}
 	if cfg.RequiredAcks != AcksNone { // else there are no answers
-		dial = listening(dial, func() { p.lost.Add(1) })
+		dial = listening(dial, p.heard)
 	}
 	client, err := kgo.NewClient(producerOptions(cfg, clientParts{
 		seeds:           seeds,
@@ -173,6 +176,14 @@ func (p *Producer) refuse(events []*stages.Event) {
 		p.metrics.failed[reason].Add(1)
 		p.parts.Report(ev)
 	}
+}
+
+// heard takes what a produce request was answered with.
+func (p *Producer) heard(a produceAnswers) {
+	if a.doubt {
+		p.lost.Add(1)
+	}
+	p.errorAnswers.note(a.errors, a.stored)
 }
 
 // settle is the promise of every record.
@@ -271,6 +282,9 @@ func (p *Producer) Ready() error {
 		case len(t.Partitions()) == 0:
 			missing = append(missing, fmt.Sprintf("topic %s: Kafka has not answered yet", t.Name))
 		}
+	}
+	if text := p.errorAnswers.unready(); text != "" {
+		missing = append(missing, text)
 	}
 	if p.parts.Breaker.State() == stages.BreakerIsOpen {
 		missing = append(missing, stages.BreakerOpen.Text())
