@@ -6,6 +6,7 @@ package faults
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -76,12 +77,22 @@ func brokerCells() []cell {
 				if n := x.gateway.Metrics().Sum("gateway_kafka_failed_records_total"); n == 0 {
 					x.Error("gateway_kafka_failed_records_total is 0 while no batch is taken")
 				}
+				x.unready("NOT_ENOUGH_REPLICAS")
 				x.broker.Apache.Restart(0)
 			}, seen: func(x *run, _ *ledger.Verdict) {
-				if !x.gateway.Said("RECORD_TIMEOUT") || x.ledger.Reasons()["OUTCOME_UNKNOWN"] == 0 {
-					x.Errorf("no line names RECORD_TIMEOUT, or nothing was unknown: %v", x.ledger.Reasons())
+				if !x.gateway.Said("RECORD_TIMEOUT") || !x.gateway.Said("a broker does not store a batch") || x.ledger.Reasons()["OUTCOME_UNKNOWN"] == 0 {
+					x.Errorf("no line names RECORD_TIMEOUT or what brokers answered, or nothing was unknown: %v", x.ledger.Reasons())
 				}
 			}},
+	}
+}
+
+// unready waits until /ready says 503 and why.
+func (x *run) unready(why string) {
+	x.Helper()
+	code, text := 0, ""
+	if !rig.Within(10*time.Second, func() bool { code, text = x.gateway.Get("/ready"); return code == 503 && strings.Contains(text, why) }) {
+		x.Errorf("/ready says %d %q, want 503 and %s", code, text, why)
 	}
 }
 

@@ -24,13 +24,17 @@ func embeddedCells() []cell {
 				if !rig.Within(20*time.Second, func() bool { n := x.ledger.Count(); return n.Unknown+n.Refused > 0 }) {
 					x.Fatal("the disk does not become full")
 				}
-				x.lasts(2*time.Second, 20*time.Second)
+				x.unready("UNKNOWN_SERVER_ERROR")
+				x.lasts(time.Second, 20*time.Second)
 				if err := syscall.Mount("tmpfs", x.disk(), "tmpfs", syscall.MS_REMOUNT, "size=2g"); err != nil {
 					x.Fatal(err)
 				}
 			}, rest: func(x *run) {
 				if n := x.gateway.Metrics().Sum("gateway_kafka_failed_records_total"); n == 0 || !x.gateway.Said(`"class":"UNKNOWN_SERVER_ERROR"`) {
 					x.Errorf("gateway_kafka_failed_records_total is %.0f, or no line names UNKNOWN_SERVER_ERROR", n)
+				}
+				if !x.gateway.IsReady() {
+					x.Error("/ready does not say 200 again")
 				}
 			}},
 		{name: "R36", fault: "a bit of the embedded broker's data flipped while it is down", on: embedded, ci: true, ends: true, rules: ledger.Rules{Least: some}, hurt: bitFlip},
@@ -42,8 +46,39 @@ func embeddedCells() []cell {
 			}
 			x.say("%s", strings.TrimSpace(second.Log()))
 		}},
+		{name: "R38", fault: "power loss with EMBEDDED_SYNC_WRITES=true: every answer comes after its fsync", on: embedded,
+			load: rig.Load{Unary: 1, Streams: -1, Batches: -1, Rate: 200}, settings: []string{"EMBEDDED_SYNC_WRITES=true"},
+			noBaseline: true, hurt: syncBeforeAnswer},
+		{name: "R39", fault: "SIGKILL with a large log (LONG: 2 GiB), start under GOMEMLIMIT=256MiB", on: embedded, restarts: true,
+			load: rig.Load{Resend: true, Size: 4000}, settings: []string{"GOMEMLIMIT=256MiB", fmt.Sprintf("EMBEDDED_MAX_BYTES=%d", 16<<30)},
+			rules: ledger.Rules{Least: some}, noBaseline: true, hurt: bigRestart},
 		{name: "R40", fault: "more than EMBEDDED_MAX_BYTES, a restart, and more again", on: embedded, restarts: true, expires: true,
 			settings: []string{fmt.Sprintf("EMBEDDED_MAX_BYTES=%d", maxDisk)}, rules: ledger.Rules{Least: some}, hurt: fillTwice, seen: expiredSeen},
+	}
+}
+
+// bigRestart measures what a start costs after a crash: the broker reads its whole log, to find its end and what is
+// damaged.
+func bigRestart(x *run) {
+	target := int64(x.span(128<<20, 2<<30))
+	if !rig.Within(5*time.Minute, func() bool { return x.used() > target }) {
+		x.Fatalf("%d MiB written in 5 minutes, want %d", x.used()>>20, target>>20)
+	}
+	x.gateway.Kill()
+	size, began := x.used(), time.Now()
+	x.gateway.Start()
+	if !rig.Within(time.Minute, x.gateway.IsReady) {
+		x.Fatalf("not ready within a minute, with %d MiB on disk", size>>20)
+	}
+	took := time.Since(began)
+	r, _ := x.gateway.Resources()
+	x.say("ready %v after a crash with %d MiB on disk, %d MiB resident", took.Round(10*time.Millisecond), size>>20, r.Bytes>>20)
+	// Bounds, not goals: the log is read with the disk's speed and in pieces.
+	if perGiB := took.Seconds() / (float64(size) / (1 << 30)); perGiB > 30 && took > 5*time.Second {
+		x.Errorf("%.1f s for a GiB", perGiB)
+	}
+	if r.Bytes > 512<<20 {
+		x.Errorf("%d MiB resident after the start, GOMEMLIMIT is 256 MiB", r.Bytes>>20)
 	}
 }
 

@@ -306,3 +306,58 @@ func TestEmbeddedAge(t *testing.T) {
 		t.Errorf("next event at offset %d, want 200", ev.Ack.Offset)
 	}
 }
+
+// oldData is a data directory as an earlier version has left it, with the events "old0" to "old19" in partition 0.
+// UPDATE_EMBEDDED_DATA=VERSION go test ./kafka -run TestEmbeddedOpensOldData adds one before a release.
+const oldData = "testdata/embedded-*"
+
+// forEver keeps what it finds.
+func forEver(dir string) func(*Config) {
+	return func(c *Config) { c.EmbeddedDataDir, c.EmbeddedRetention = dir, 100*365*24*time.Hour }
+}
+
+// A newer gateway takes over what an older one has stored, and goes on behind it.
+func TestEmbeddedOpensOldData(t *testing.T) {
+	if name := os.Getenv("UPDATE_EMBEDDED_DATA"); name != "" {
+		dir := filepath.Join("testdata", "embedded-"+name)
+		r, broker := startEmbedded(t, forEver(dir))
+		client, err := kgo.NewClient(append(broker.clientOptions(), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 20 {
+			ev := newEvent(fmt.Sprint("old", i), r.partition(0))
+			ev.Msg.Received = time.Date(2020, 1, 1, 0, 0, i, 0, time.UTC) // as old as it will look some day
+			rec := recordOf(ev)
+			rec.fill(t.Context(), FormatBinary, ev, &timeText{})
+			if err := client.ProduceSync(t.Context(), &rec.kafka).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		client.Close()
+		r.stop(broker)
+	}
+	old, err := filepath.Glob(oldData)
+	if err != nil || len(old) == 0 {
+		t.Fatalf("%s: %v, %v", oldData, old, err)
+	}
+	for _, from := range old {
+		t.Run(filepath.Base(from), func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
+				t.Fatal(err)
+			}
+			r, broker := startEmbedded(t, forEver(dir))
+			r.fill(5, 10, "new")
+			for i, rec := range stored(t, 25, "events", 0, broker.clientOptions()...) {
+				want := fmt.Sprint("old", i)
+				if i >= 20 {
+					want = fmt.Sprint("new", i-20)
+				}
+				if ev, err := EventFromRecord(rec); err != nil || ev.Id != want || rec.Offset != int64(i) {
+					t.Errorf("record %d: %v, %v, want %s", i, ev, err, want)
+				}
+			}
+		})
+	}
+}
