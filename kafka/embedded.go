@@ -21,6 +21,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,6 +47,9 @@ type Embedded struct {
 	once    sync.Once
 	err     error
 }
+
+// startGCPercent is GOGC while the broker reads its files.
+const startGCPercent = 10
 
 // memoryPort is the broker's port in the in-memory network; nothing outside sees it.
 const memoryPort = 9092
@@ -91,7 +95,10 @@ func (e *Embedded) start() error {
 		}
 		e.addr = listener.Addr().String()
 	}
+	// The broker reads files of up to maxSegment whole, one of each partition at a time; the garbage would double that.
+	percent := debug.SetGCPercent(startGCPercent)
 	cluster, err := kfake.NewCluster(e.options(store)...)
+	debug.SetGCPercent(percent)
 	if err != nil {
 		if listener != nil {
 			err = errors.Join(err, listener.Close())

@@ -7,7 +7,7 @@ package kafka
 //
 //	store/meta.json topics.json ...       settings; must parse
 //	store/partitions/TOPIC-N/*.dat        segments; embedded_segment.go
-//	store/partitions/TOPIC-N/snapshot.json sizes and offsets at the last clean stop
+//	store/partitions/TOPIC-N/snapshot.json sizes and offsets at the last clean stop or start; embedded_snapshot.go
 //	store/accepted-loss.json              damages that the operator accepted and that leave a gap for ever
 
 import (
@@ -23,6 +23,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // damage is one thing that is wrong with a file.
@@ -186,6 +187,9 @@ func checkPartition(dir string, contiguous bool, log Logger) ([]damage, error) {
 	}
 	var damages []damage
 	next, first, firstEnd := int64(-1), int64(-1), int64(-1)
+	var now []snapshotSegment
+	var created time.Time
+	plain := contiguous // nothing that only the broker itself can read
 	for i, base := range segments {
 		s := segment{
 			path: filepath.Join(dir, strconv.FormatInt(base, 10)+".dat"),
@@ -211,11 +215,18 @@ func checkPartition(dir string, contiguous bool, log Logger) ([]damage, error) {
 		}
 		next = max(next, found.next)
 		if i == 0 {
-			first, firstEnd = found.first, found.next
+			first, firstEnd, created = found.first, found.next, found.created
 		}
+		now = append(now, snapshotSegment{BaseOffset: base, Size: found.good})
+		plain = plain && !found.transactional
 	}
 	if len(damages) == 0 && contiguous {
 		damages = checkSnapshot(dir, segments, first, firstEnd, next)
+	}
+	if len(damages) == 0 && plain && first >= 0 {
+		if err := renewSnapshot(dir, now, first, next, created); err != nil { // the disk may be full
+			log.Log(LevelWarn, "embedded broker: a snapshot cannot be written; the start takes more memory", "directory", dir, "error", err)
+		}
 	}
 	return damages, nil
 }

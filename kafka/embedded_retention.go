@@ -23,10 +23,10 @@ const (
 	ageEvery = 10 * time.Second
 	// ageTimeout bounds the requests to a broker in the same process.
 	ageTimeout = 5 * time.Second
-	// segmentsPerShare: a partition's share of the disk is kept in about this many files, because only whole
-	// files are freed.
+	// segmentsPerShare: a partition's share of the disk is kept in at least this many files, because only whole
+	// files are freed; and a start reads a file of each partition at a time whole, so none has more than maxSegment.
 	segmentsPerShare       = 8
-	minSegment, maxSegment = 1 << 20, 64 << 20
+	minSegment, maxSegment = 1 << 20, 16 << 20
 )
 
 // limits are the broker's settings for partitions partitions in all.

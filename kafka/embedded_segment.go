@@ -20,6 +20,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"time"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -32,10 +33,14 @@ const (
 	batchMagic      = 16 // int8: 2
 	batchChecksum   = 17 // uint32: CRC-32C of everything behind it
 	batchCovered    = 21
+	batchAttributes = 21 // int16
 	batchLastDelta  = 23 // int32: offset of the last record, less batchBase
+	batchTime       = 27 // int64: the first record's, in milliseconds since 1970
 	batchHeader     = 61
-	maxBatchOnDisk  = 1 << 30
-	maxOffsetInFile = 1 << 40 // how far a batch found by searching may be ahead
+	// of a transaction, or the marker of one's end
+	batchTransactional = 0x10 | 0x20
+	maxBatchOnDisk     = 1 << 30
+	maxOffsetInFile    = 1 << 40 // how far a batch found by searching may be ahead
 )
 
 // segment is one file to be read.
@@ -53,6 +58,9 @@ type finding struct {
 	next int64
 	// first is the offset of the first batch, -1 without one.
 	first int64
+	// created is the first batch's time. transactional: some batch belongs to a transaction.
+	created       time.Time
+	transactional bool
 	// good is the number of bytes up to the end of the last good batch; size all of them.
 	good, size int64
 	// torn: the rest is an unfinished write.
@@ -98,7 +106,9 @@ func (s segment) read() (finding, error) {
 		base := int64(binary.BigEndian.Uint64(batch[batchBase:]))
 		if found.first < 0 {
 			found.first = base
+			found.created = time.UnixMilli(int64(binary.BigEndian.Uint64(batch[batchTime:])))
 		}
+		found.transactional = found.transactional || binary.BigEndian.Uint16(batch[batchAttributes:])&batchTransactional != 0
 		found.next = base + int64(int32(binary.BigEndian.Uint32(batch[batchLastDelta:]))) + 1
 		found.good += size
 	}

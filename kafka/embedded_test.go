@@ -2,12 +2,14 @@ package kafka
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -304,6 +306,64 @@ func TestEmbeddedAge(t *testing.T) {
 	r.produce(r.partition(0), "next")
 	if ev := r.want("next", stages.Acknowledged, stages.NoReason); ev.Ack.Offset != 200 {
 		t.Errorf("next event at offset %d, want 200", ev.Ack.Offset)
+	}
+}
+
+// After a crash the start writes the snapshot that a clean stop would have left, so that the broker does not read the
+// whole log into memory; not beside a transaction, which only the broker can end.
+func TestEmbeddedRenewsSnapshots(t *testing.T) {
+	r, broker := startEmbedded(t, nil)
+	r.fill(200, 1000, "e")
+	client, err := kgo.NewClient(append(broker.clientOptions(), kgo.TransactionalID("t"), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "events", Partition: 1, Value: []byte("v")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+	r.stop(broker)
+	dir := r.cfg.EmbeddedDataDir
+	snapshotOf := func(partition int) string {
+		return filepath.Join(dir, "broker", "partitions", fmt.Sprint("events-", partition), snapshotFile)
+	}
+	var clean snapshot
+	if err := readJSON(snapshotOf(0), &clean); err != nil {
+		t.Fatal(err)
+	}
+	for partition := range 2 {
+		if err := os.Remove(snapshotOf(partition)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	damages, err := checkStore(filepath.Join(dir, "broker"), discardLog{})
+	if err != nil || len(damages) > 0 {
+		t.Fatalf("%v, %v", damages, err)
+	}
+	var renewed snapshot
+	if err := readJSON(snapshotOf(0), &renewed); err != nil {
+		t.Fatal(err)
+	}
+	if renewed.CreatedAt.IsZero() || renewed.CreatedAt.After(time.Now()) {
+		t.Errorf("created at %v", renewed.CreatedAt)
+	}
+	renewed.CreatedAt, renewed.MaxTimestamp = clean.CreatedAt, clean.MaxTimestamp
+	if !reflect.DeepEqual(renewed, clean) {
+		t.Errorf("renewed %+v, a clean stop left %+v", renewed, clean)
+	}
+	if _, err := os.Stat(snapshotOf(1)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the partition with a transaction has a snapshot: %v", err)
+	}
+	r, broker = startEmbedded(t, in(dir))
+	r.fill(50, 10, "more")
+	if n := len(stored(t, 250, "events", 0, broker.clientOptions()...)); n != 250 {
+		t.Errorf("%d records", n)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -73,6 +74,8 @@ func (m Metrics) InFlight() int { return int(m.Sum("gateway_events_in_flight")) 
 
 // Resources is what a gateway holds.
 type Resources struct {
+	// Files are descriptors, but for the embedded broker's data files: their number grows with the log, which is
+	// bounded otherwise.
 	Goroutines, Files int
 	Bytes             int64 // resident memory
 	Peak              int64 // the most it ever was
@@ -85,7 +88,13 @@ func (g *Gateway) Resources() (r Resources, ok bool) {
 	if m == nil || err != nil {
 		return r, false
 	}
-	r.Goroutines, r.Files = int(m.Sum("go_goroutines")), len(files)
+	r.Goroutines = int(m.Sum("go_goroutines"))
+	for _, f := range files {
+		to, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", g.Pid(), f.Name()))
+		if err == nil && !strings.HasPrefix(to, filepath.Join(g.Dir, "data")) {
+			r.Files++
+		}
+	}
 	r.Bytes, r.Peak = procStatus(g.Pid(), "VmRSS:"), procStatus(g.Pid(), "VmHWM:")
 	return r, true
 }
