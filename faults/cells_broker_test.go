@@ -80,7 +80,7 @@ func brokerCells() []cell {
 				x.unready("NOT_ENOUGH_REPLICAS")
 				x.broker.Apache.Restart(0)
 			}, seen: func(x *run, _ *ledger.Verdict) {
-				if !x.gateway.Said("RECORD_TIMEOUT") || !x.gateway.Said("a broker does not store a batch") || x.ledger.Reasons()["OUTCOME_UNKNOWN"] == 0 {
+				if !x.gateway.Said("RECORD_TIMEOUT") || !x.gateway.Said("a broker answered a batch with an error") || x.ledger.Reasons()["OUTCOME_UNKNOWN"] == 0 {
 					x.Errorf("no line names RECORD_TIMEOUT or what brokers answered, or nothing was unknown: %v", x.ledger.Reasons())
 				}
 			}},
@@ -91,7 +91,7 @@ func brokerCells() []cell {
 func (x *run) unready(why string) {
 	x.Helper()
 	code, text := 0, ""
-	if !rig.Within(10*time.Second, func() bool { code, text = x.gateway.Get("/ready"); return code == 503 && strings.Contains(text, why) }) {
+	if !rig.Within(20*time.Second, func() bool { code, text = x.gateway.Get("/ready"); return code == 503 && strings.Contains(text, why) }) {
 		x.Errorf("/ready says %d %q, want 503 and %s", code, text, why)
 	}
 }

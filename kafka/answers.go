@@ -14,6 +14,7 @@ import (
 	"net"
 	"sync"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -129,8 +130,8 @@ func (c *answerConn) read() (a produceAnswers) {
 		t := &c.answer.Topics[i]
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
+			a.stored = a.stored || p.ErrorCode == 0 || p.ErrorCode == kerr.DuplicateSequenceNumber.Code // is there already
 			if p.ErrorCode == 0 {
-				a.stored = true
 				continue
 			}
 			a.doubt = a.doubt || classes[p.ErrorCode] == doubtful

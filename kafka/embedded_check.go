@@ -23,7 +23,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // damage is one thing that is wrong with a file.
@@ -186,9 +185,7 @@ func checkPartition(dir string, contiguous bool, log Logger) ([]damage, error) {
 		return nil, err
 	}
 	var damages []damage
-	next, first, firstEnd := int64(-1), int64(-1), int64(-1)
-	var now []snapshotSegment
-	var created time.Time
+	l := partitionLog{first: -1, firstEnd: -1, next: -1}
 	plain := contiguous // nothing that only the broker itself can read
 	for i, base := range segments {
 		s := segment{
@@ -206,25 +203,26 @@ func checkPartition(dir string, contiguous bool, log Logger) ([]damage, error) {
 				return nil, err
 			}
 		}
-		if gap := found.first >= 0 && next >= 0 && (found.first < next || contiguous && found.first > next); gap {
-			text := fmt.Sprintf("%s: starts at offset %d, and the file before it ends at %d", s.path, found.first, next)
+		if gap := found.first >= 0 && l.next >= 0 && (found.first < l.next || contiguous && found.first > l.next); gap {
+			text := fmt.Sprintf("%s: starts at offset %d, and the file before it ends at %d", s.path, found.first, l.next)
 			damages = append(damages, damage{text: text, key: text})
 		}
 		if found.damage != "" {
 			damages = append(damages, s.damaged(found))
 		}
-		next = max(next, found.next)
+		l.next = max(l.next, found.next)
 		if i == 0 {
-			first, firstEnd, created = found.first, found.next, found.created
+			l.first, l.firstEnd, l.created = found.first, found.next, found.created
 		}
-		now = append(now, snapshotSegment{BaseOffset: base, Size: found.good})
+		l.epoch = max(l.epoch, found.epoch)
+		l.segments = append(l.segments, snapshotSegment{BaseOffset: base, Size: found.good})
 		plain = plain && !found.transactional
 	}
 	if len(damages) == 0 && contiguous {
-		damages = checkSnapshot(dir, segments, first, firstEnd, next)
+		damages = checkSnapshot(dir, segments, l.first, l.firstEnd, l.next)
 	}
-	if len(damages) == 0 && plain && first >= 0 {
-		if err := renewSnapshot(dir, now, first, next, created); err != nil { // the disk may be full
+	if len(damages) == 0 && plain && l.first >= 0 {
+		if err := renewSnapshot(dir, l); err != nil { // the disk may be full
 			log.Log(LevelWarn, "embedded broker: a snapshot cannot be written; the start takes more memory", "directory", dir, "error", err)
 		}
 	}
@@ -257,7 +255,7 @@ func segmentsOf(dir string) ([]int64, error) {
 	return bases, nil
 }
 
-// checkSnapshot holds the files against the last clean stop. Since then, files
+// checkSnapshot holds the files against the last stop or start. Since then, files
 // may have grown, come at the end, and gone at the start.
 func checkSnapshot(dir string, segments []int64, first, firstEnd, next int64) []damage {
 	path := filepath.Join(dir, snapshotFile)
@@ -276,11 +274,11 @@ func checkSnapshot(dir string, segments []int64, first, firstEnd, next int64) []
 		info, err := os.Stat(file)
 		switch {
 		case err != nil && s.BaseOffset > segments[0]:
-			return []damage{{text: fmt.Sprintf("%s: is missing, and was there at the last clean stop with %d bytes", file, s.Size), repair: drop}}
+			return []damage{{text: fmt.Sprintf("%s: is missing, and was there at the last stop or start with %d bytes", file, s.Size), repair: drop}}
 		case err != nil: // retention
 			clean = false
 		case info.Size() < s.Size:
-			return []damage{{text: fmt.Sprintf("%s: has %d bytes, and had %d at the last clean stop; the events in between are lost", file, info.Size(), s.Size), repair: drop}}
+			return []damage{{text: fmt.Sprintf("%s: has %d bytes, and had %d at the last stop or start; the events in between are lost", file, info.Size(), s.Size), repair: drop}}
 		default:
 			clean = clean && info.Size() == s.Size
 		}

@@ -27,6 +27,8 @@ const (
 	// files are freed; and a start reads a file of each partition at a time whole, so none has more than maxSegment.
 	segmentsPerShare       = 8
 	minSegment, maxSegment = 1 << 20, 16 << 20
+	// maxSegments goes before maxSegment: the broker keeps files that were read open.
+	maxSegments = 256
 )
 
 // limits are the broker's settings for partitions partitions in all.
@@ -36,7 +38,7 @@ func (e *Embedded) limits(partitions int) map[string]string {
 		"log.retention.ms": "-1",
 		// Three quarters, and one file that cannot be freed yet: seven eighths of the share.
 		"log.retention.bytes": strconv.FormatInt(share*3/4, 10),
-		"log.segment.bytes":   strconv.FormatInt(min(max(share/segmentsPerShare, minSegment), maxSegment), 10),
+		"log.segment.bytes":   strconv.FormatInt(min(max(share/segmentsPerShare, minSegment), max(maxSegment, share/maxSegments)), 10),
 	}
 }
 

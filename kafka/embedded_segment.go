@@ -30,6 +30,7 @@ const (
 	batchBase       = 0  // int64: offset of the first record
 	batchLength     = 8  // int32: bytes after this field
 	batchPrefix     = 12 // what batchLength does not count
+	batchEpoch      = 12 // int32: the leader's
 	batchMagic      = 16 // int8: 2
 	batchChecksum   = 17 // uint32: CRC-32C of everything behind it
 	batchCovered    = 21
@@ -61,6 +62,8 @@ type finding struct {
 	// created is the first batch's time. transactional: some batch belongs to a transaction.
 	created       time.Time
 	transactional bool
+	// epoch is the leader epoch of the last batch.
+	epoch int32
 	// good is the number of bytes up to the end of the last good batch; size all of them.
 	good, size int64
 	// torn: the rest is an unfinished write.
@@ -108,6 +111,7 @@ func (s segment) read() (finding, error) {
 			found.first = base
 			found.created = time.UnixMilli(int64(binary.BigEndian.Uint64(batch[batchTime:])))
 		}
+		found.epoch = int32(binary.BigEndian.Uint32(batch[batchEpoch:]))
 		found.transactional = found.transactional || binary.BigEndian.Uint16(batch[batchAttributes:])&batchTransactional != 0
 		found.next = base + int64(int32(binary.BigEndian.Uint32(batch[batchLastDelta:]))) + 1
 		found.good += size

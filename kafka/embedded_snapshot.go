@@ -45,28 +45,56 @@ func (s *snapshot) fits(segments []snapshotSegment) bool {
 	return true
 }
 
-// renewSnapshot writes the snapshot of a partition whose segments are good and hold the offsets first to next,
-// unless there is one that fits. Where the log began for clients (DeleteRecords, retention) stays as it was.
-func renewSnapshot(dir string, segments []snapshotSegment, first, next int64, created time.Time) error {
+// partitionLog is what the segments of a partition hold, all of them good.
+type partitionLog struct {
+	segments []snapshotSegment
+	// first and firstEnd are the offsets of the first segment, next the one after the last record.
+	first, firstEnd, next int64
+	epoch                 int32
+	created               time.Time
+}
+
+// renewSnapshot writes the snapshot of a partition, unless there is one that fits. Where the log began for clients
+// (DeleteRecords, retention) stays as it was.
+func renewSnapshot(dir string, l partitionLog) error {
 	path := filepath.Join(dir, snapshotFile)
-	s := snapshot{CreatedAt: created}
-	if err := readJSON(path, &s); err == nil && s.fits(segments) {
+	s := snapshot{CreatedAt: l.created}
+	switch err := readJSON(path, &s); {
+	case err != nil:
+		s = snapshot{CreatedAt: l.created}
+	case s.fits(l.segments), s.Version > 1: // a newer format is the broker's alone
 		return nil
-	} else if err != nil {
-		s = snapshot{CreatedAt: created}
 	}
-	s.Version, s.HighWatermark, s.LastStableOffset, s.Segments = 1, next, next, segments
-	if s.LogStartOffset < first || s.LogStartOffset > next {
-		s.LogStartOffset = first
+	s.Version, s.HighWatermark, s.LastStableOffset, s.Segments = 1, l.next, l.next, l.segments
+	s.Epoch = max(s.Epoch, l.epoch)
+	if s.LogStartOffset < l.first || s.LogStartOffset > l.firstEnd {
+		s.LogStartOffset = l.first
 	}
 	data, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	// A crash in between must not leave half of it: the next start would call that damage.
-	temporary := path + ".new"
-	if err := os.WriteFile(temporary, data, 0o600); err != nil {
+	return replaceFile(path, data)
+}
+
+// replaceFile writes a file so that a crash of the process or of the host leaves the old one or the new one: half of
+// a snapshot would be damage to the next start. The broker removes a .tmp that is left over.
+func replaceFile(path string, data []byte) error {
+	temporary := path + ".tmp"
+	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return errors.Join(err, os.Remove(temporary))
 	}
-	return os.Rename(temporary, path)
+	if err := os.Rename(temporary, path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

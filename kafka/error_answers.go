@@ -17,11 +17,13 @@ import (
 )
 
 const (
-	// unreadyAfter is how long nothing but errors must have been answered: leaders move within a second or two.
-	unreadyAfter = 2 * time.Second
+	// unreadyAfter is how long nothing but errors must have been answered. Leaders move within a second or two; and
+	// franz-go sends a batch again every 2.5 s at the latest, so that one bad partition's answers come in between
+	// those of others with little traffic.
+	unreadyAfter = 10 * time.Second
 	// forgottenAfter is when an error without a later answer counts no more. A balancer that sends nothing to a
 	// gateway which is not ready would else never find out that Kafka is well again.
-	forgottenAfter = 10 * time.Second
+	forgottenAfter = 30 * time.Second
 )
 
 // answerError is one partition's answer with an error.
@@ -58,6 +60,9 @@ func (e *errorAnswers) note(errors []answerError, stored bool) {
 			continue
 		}
 		now := e.now()
+		if now-e.last.Load() > int64(forgottenAfter) {
+			e.since.Store(0)
+		}
 		e.code.Store(int32(a.code))
 		e.last.Store(now)
 		if !stored {

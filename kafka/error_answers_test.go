@@ -24,16 +24,21 @@ func TestErrorAnswersMakeUnready(t *testing.T) {
 	}{
 		{after: 0, stored: true},
 		{after: 1 * time.Second, errors: late},
-		{after: 3 * time.Second, errors: late, unready: "for 3s"},
+		{after: 11 * time.Second, errors: late, unready: "for 11s"},
 		{after: 1 * time.Second, errors: late, stored: true}, // another partition stores: the gateway is of use
 		{after: 1 * time.Second, errors: late},
-		{after: 3 * time.Second, errors: late, unready: "NOT_ENOUGH_REPLICAS"},
-		{after: 11 * time.Second}, // nobody has sent anything: it may be well again
+		{after: 3 * time.Second, errors: late},
+		{after: 5 * time.Second, stored: true}, // little traffic beside a bad partition
+		{after: 1 * time.Second, errors: late},
+		{after: 12 * time.Second, errors: late, unready: "NOT_ENOUGH_REPLICAS"},
+		{after: 31 * time.Second},        // nobody has sent anything: it may be well again
+		{after: time.Hour, errors: late}, // and this is a new one
+		{after: 11 * time.Second, errors: late, unready: "for 11s"},
 		{after: 0, stored: true},
 		{after: 1 * time.Second, errors: []answerError{{code: kerr.MessageTooLarge.Code}}},
-		{after: 5 * time.Second, errors: []answerError{{code: kerr.MessageTooLarge.Code}}}, // the clients' matter
+		{after: 15 * time.Second, errors: []answerError{{code: kerr.MessageTooLarge.Code}}}, // the clients' matter
 		{after: 1 * time.Second, errors: []answerError{{code: 30000}}},
-		{after: 2 * time.Second, unready: "UNKNOWN_SERVER_ERROR"},
+		{after: 10 * time.Second, unready: "UNKNOWN_SERVER_ERROR"},
 	} {
 		now += int64(step.after)
 		if step.errors != nil || step.stored {
@@ -46,7 +51,7 @@ func TestErrorAnswersMakeUnready(t *testing.T) {
 	}
 	var page strings.Builder
 	e.write(&page)
-	for _, line := range []string{`{error="NOT_ENOUGH_REPLICAS"} 5`, `{error="MESSAGE_TOO_LARGE"} 2`, `{error="UNKNOWN_SERVER_ERROR"} 1`} {
+	for _, line := range []string{`{error="NOT_ENOUGH_REPLICAS"} 9`, `{error="MESSAGE_TOO_LARGE"} 2`, `{error="UNKNOWN_SERVER_ERROR"} 1`} {
 		if !strings.Contains(page.String(), "gateway_kafka_error_answers_total"+line+"\n") {
 			t.Errorf("%s is not in\n%s", line, page.String())
 		}
@@ -60,9 +65,11 @@ func TestErrorAnswersAreToldWhileTheyLast(t *testing.T) {
 		r.cluster.KeepControl()
 		return produceErrors(req.(*kmsg.ProduceRequest), kerr.NotEnoughReplicas.Code), nil, true
 	})
+	r.producer.errorAnswers.since.Store(r.producer.parts.Now() - int64(unreadyAfter)) // for as long already
+	r.producer.errorAnswers.last.Store(r.producer.parts.Now())
 	r.producer.Produce(r.partition(0), []*stages.Event{newEvent("late", r.partition(0))})
 	eventually(t, "the log names the cause", func() bool {
-		return strings.Contains(r.log.String(), "a broker does not store a batch") && strings.Contains(r.log.String(), "NOT_ENOUGH_REPLICAS")
+		return strings.Contains(r.log.String(), "a broker answered a batch with an error") && strings.Contains(r.log.String(), "NOT_ENOUGH_REPLICAS")
 	})
 	eventually(t, "not ready", func() bool {
 		err := r.producer.Ready()

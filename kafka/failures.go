@@ -18,7 +18,7 @@ import (
 	"github.com/event-gateway/event-gateway/stages"
 )
 
-// failure is one record that failed.
+// failure is one record that failed, or one answer that may make it fail.
 type failure struct {
 	class     string
 	topic     string
@@ -52,7 +52,7 @@ func newFailures() *failures {
 	return &failures{kick: make(chan struct{}, 1), classes: make(map[string]*failureClass)}
 }
 
-// note counts one. Called by promises: it waits for nobody but a writer that copies a few lines.
+// note counts one. Called by promises and by readers of connections: it waits for nobody but a writer that copies a few lines.
 func (f *failures) note(one failure) {
 	f.mu.Lock()
 	class := one.class
@@ -147,7 +147,7 @@ func (one *failure) sayAnswer(log Logger) {
 	if one.repeated > 0 {
 		keyvals = append(keyvals, "repeated", one.repeated)
 	}
-	log.Log(LevelWarn, "a broker does not store a batch", keyvals...)
+	log.Log(LevelWarn, "a broker answered a batch with an error", keyvals...)
 }
 
 // classOf names a promise's error: Kafka's own name, also when franz-go has

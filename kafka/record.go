@@ -199,9 +199,17 @@ func (r *record) forget() {
 // record back. No budget counts this memory: in FormatEvent a record's is as
 // large as its event, and there are tens of thousands of records.
 func (r *record) shrink() {
-	if r.spare != nil && r.spare.oversized() {
-		r.kafka.Key, r.kafka.Value, r.kafka.Headers = nil, nil, nil // views into scratch
-		r.spare = nil
+	s := r.spare
+	if s == nil || !s.oversized() {
+		return
+	}
+	r.kafka.Key, r.kafka.Value, r.kafka.Headers = nil, nil, nil // views into both
+	r.forget()
+	if cap(s.scratch) > keptScratch {
+		s.scratch = nil
+	}
+	if cap(s.headers) > keptHeaders {
+		s.headers = nil
 	}
 }
 

@@ -111,19 +111,25 @@ func (w *batchWorker) release(next func() *stages.RecordBatch) {
 // After a panic the event at fault is refused and leaves the graph here.
 func (w *batchWorker) add(burst []*stages.Event) (done int) {
 	defer func() {
-		if ev := w.rescue(recover(), burst, &done); ev != nil {
+		value := recover()
+		if value == nil {
+			return
+		}
+		var one int
+		if ev := w.rescue(value, burst[done:done+1], &one); ev != nil { // nil: it was added before the panic
 			w.answerOne(ev)
 			w.p.retire(ev)
 		}
+		done++
 	}()
-	for _, ev := range burst {
-		batch := w.batcher.Add(ev, w.now)
-		w.answerOne(ev)
-		if batch != nil {
+	for ; done < len(burst); done++ {
+		ev := burst[done]
+		if batch := w.batcher.Add(ev, w.now); batch != nil {
 			w.send(batch)
 		}
+		w.answerOne(ev)
 	}
-	return len(burst)
+	return done
 }
 
 // send stages a batch for the produce worker of its partition. Batches of

@@ -125,10 +125,14 @@ func (w *decodeWorker) fill() {
 }
 
 // fillOn goes on filling the burst. False: a panic refused the event that was being decoded, which is the
-// burst's last.
+// burst's last. A panic elsewhere is not one event's, and goes on.
 func (w *decodeWorker) fillOn() (full bool) {
 	var done int
-	defer func() { w.rescue(recover(), w.burst, &done) }()
+	defer func() {
+		if value := recover(); value != nil && w.rescue(value, w.burst, &done) == nil {
+			panic(value)
+		}
+	}()
 	for len(w.burst) < burstSize {
 		if !w.decoder.Active() && !w.next() {
 			break

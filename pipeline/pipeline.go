@@ -276,6 +276,7 @@ func (p *Pipeline) ExpireAll(ctx context.Context) (refused, unknown int) {
 func (p *Pipeline) Stop() {
 	p.StartDrain()
 	p.stopping.Store(true)
+	p.watchdog.stop()
 	for _, w := range p.decoders {
 		w.waiter.Wake()
 	}
@@ -287,6 +288,6 @@ func (p *Pipeline) Close() {
 	p.closed.Store(true)
 	p.retirer.waiter.Wake()
 	close(p.janitor.done)
-	close(p.watchdog.done)
+	p.watchdog.stop()
 	p.closers.Wait()
 }

@@ -5,6 +5,7 @@ package pipeline
 // nothing else would say which of the workers holds up its events.
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -19,7 +20,8 @@ const (
 
 type watchdog struct {
 	p    *Pipeline
-	done chan struct{} // closed by Close
+	done chan struct{} // closed by Stop: a worker that has ended does not move either
+	once sync.Once
 	// seen has an entry for each worker, in the order of eachWorker.
 	seen []watched
 }
@@ -60,14 +62,19 @@ func (d *watchdog) watchLoop() {
 	}
 }
 
+func (d *watchdog) stop() { d.once.Do(func() { close(d.done) }) }
+
 // look compares each worker with what it was before. Where work is lent, all
 // workers up to the one that does not return stand still; the last of them is it.
 func (d *watchdog) look(now int64) {
 	borrowed := false // a worker behind is lent and stuck
+	moving := false   // a worker behind is lent and moves: so does whoever has borrowed it
 	for i := len(d.seen) - 1; i >= 0; i-- {
 		s := &d.seen[i]
 		lent := s.worker.waiter.Lent()
-		if bursts := s.worker.counts.bursts.Load(); s.since == 0 || bursts != s.bursts || s.worker.waits() && !lent {
+		bursts := s.worker.counts.bursts.Load()
+		moving = moving || lent && bursts != s.bursts
+		if s.since == 0 || moving || bursts != s.bursts || s.worker.waits() && !lent {
 			s.bursts, s.since = bursts, now
 		}
 		still := time.Duration(now - s.since)

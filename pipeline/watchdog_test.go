@@ -74,6 +74,7 @@ func stickOnce(t *testing.T, at stages.StageID, workers int) {
 			mustOutcome(t, other, 0, stages.Acknowledged, stages.NoReason, stages.AtProduce)
 			h.p.Release(other)
 		}
+		h.awaitWaiting(h.workersOf(at)[0]) // the others have yet to get there
 	}
 
 	const second = int64(time.Second)
@@ -114,12 +115,12 @@ func stickOnce(t *testing.T, at stages.StageID, workers int) {
 	h.close()
 }
 
-// awaitWaiting returns when every worker waits for input.
-func (h *harness) awaitWaiting() {
+// awaitWaiting returns when every worker waits, but those.
+func (h *harness) awaitWaiting(but ...*worker) {
 	h.t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		waits := true
-		h.p.eachWorker(func(w *worker) { waits = waits && w.waits() && !w.waiter.Lent() })
+		h.p.eachWorker(func(w *worker) { waits = waits && (slices.Contains(but, w) || w.waits() && !w.waiter.Lent()) })
 		if waits {
 			return
 		}

@@ -72,6 +72,9 @@ func sameEvent(t reporter, ev *Event, sentID bool, want *eventv1.Event, wantErr 
 	if stamp := want.GetTimestamp(); ev.HasTime != (stamp != nil) || ev.Seconds != stamp.GetSeconds() || ev.Nanos != stamp.GetNanos() {
 		t.Fatalf("timestamp %v %d %d, want %v", ev.HasTime, ev.Seconds, ev.Nanos, stamp)
 	}
+	if behind := len(ev.Subject.Value) + len(ev.DataContentType.Value) + len(ev.DataSchema.Value) + len(ev.Cursor); !ev.More && (behind > 0 || ev.HasTime) {
+		t.Fatalf("%d bytes are set behind PartitionKey and More does not say so", behind)
+	}
 	metadata := map[string]string{}
 	for _, p := range ev.Metadata {
 		metadata[string(p.Name)] = string(p.Value)
