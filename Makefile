@@ -12,7 +12,7 @@ EMBEDDED_KAFKA_PORT ?= 9092
 # In percent, outside generated code.
 COVERAGE_MIN ?= 80
 # Not counted beside generated code: what drives Apache Kafka for `make test-kafka`, and the programs that measure.
-COVERAGE_SKIP := /kafka/kafkatest/|/bench/[a-z]*\.go:|/bench/demo/|/bench/baseline/main\.go:|/bench/discard/run/
+COVERAGE_SKIP := /kafka/kafkatest/|/bench/[a-z]*\.go:|/bench/demo/|/bench/baseline/main\.go:|/bench/discard/run/|/bench/limits/[a-z]*/main\.go:
 
 # --- developer tools --------------------------------------------------------------------------------
 # Built from source once per version (golangci-lint and buf take minutes) into a cache outside the repository.

@@ -50,13 +50,41 @@ func TestPublishedEventsAreInKafkaOnceAndInOrder(t *testing.T) {
 	p.eventually("grpc.health SERVING", func() bool { return p.health() == healthpb.HealthCheckResponse_SERVING })
 }
 
-func TestRefusalsAreCountedAndNamed(t *testing.T) {
-	p := startGateway(t, "SINK=discard", "RATE_LIMIT_ENABLED=true", "RATE_LIMIT_RPS=10", "RATE_LIMIT_BURST=50").ready()
-	totals := publish(t, p, 1, "--count", "1000", "--batch", "100")
-	if totals.Acknowledged < 50 || totals.Reasons["RATE_LIMITED"] != totals.Refused || totals.Acknowledged+totals.Refused != 1000 {
-		t.Fatalf("%+v", totals)
+func TestUnaryCallsOfPublish(t *testing.T) {
+	port := freePort(t)
+	p := startGateway(t, "EMBEDDED_DATA_DIR="+t.TempDir(), "EMBEDDED_KAFKA_PORT="+port).ready()
+	for _, args := range []string{"--count 500 --keys 20 --streams 4", "--count 5000 --batch 100 --streams 3", "--count 200 --rate 1000"} {
+		publish(t, p, 0, append(strings.Fields(args), "--unary")...)
 	}
-	checkIdentity(t, p, 1000)
+	code, stdout, stderr := command(t, "", environ(), "publish", "--unary", "--address", p.grpc, "--type", "t", "--source", "/s", "--id", "one")
+	if code != 0 || !strings.Contains(stdout, "acknowledged: one is in events, partition ") {
+		t.Fatalf("%d %s%s", code, stdout, stderr)
+	}
+	code, stdout, stderr = command(t, "", environ(), "publish", "--unary", "--address", p.grpc, "--type", "t", "--source", strings.Repeat("x", 5000))
+	if code != 1 || !strings.Contains(stdout, "refused at validate: INVALID_EVENT: source: ") {
+		t.Fatalf("%d %s%s", code, stdout, stderr)
+	}
+	seen := map[string]bool{}
+	for _, r := range readBack(t, port) {
+		seen[eventID(r)] = true
+	}
+	if len(seen) != 5701 {
+		t.Fatalf("%d different events", len(seen))
+	}
+	checkIdentity(t, p, 5702)
+}
+
+func TestRefusalsAreCountedAndNamed(t *testing.T) {
+	for _, unary := range []string{"", "--unary"} {
+		p := startGateway(t, "SINK=discard", "RATE_LIMIT_ENABLED=true", "RATE_LIMIT_RPS=10", "RATE_LIMIT_BURST=50").ready()
+		for i, batch := range []string{"100", "0"} {
+			totals := publish(t, p, 1, append(strings.Fields(unary), "--count", "1000", "--batch", batch)...)
+			if i == 0 && totals.Acknowledged < 50 || totals.Reasons["RATE_LIMITED"] != totals.Refused || totals.Acknowledged+totals.Refused != 1000 {
+				t.Fatalf("%s: %+v", unary, totals)
+			}
+		}
+		checkIdentity(t, p, 2000)
+	}
 }
 
 func TestSettingsThatAreWrong(t *testing.T) {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,21 +29,28 @@ func TestStreamsTakeTurnsOnTheSchedule(t *testing.T) {
 
 func TestLatenessIsTheGeneratorsOwn(t *testing.T) {
 	const ms = int64(time.Millisecond)
-	for _, c := range []struct {
-		name            string
-		due, free, sent int64
-		want            int64
-	}{
-		{"woke up late", 10 * ms, 5 * ms, 13 * ms, 3 * ms},
-		{"held up by the gateway", 10 * ms, 30 * ms, 30 * ms, 0},
-		{"held up, then slow itself", 10 * ms, 30 * ms, 34 * ms, 4 * ms},
-		{"in time", 10 * ms, 5 * ms, 10 * ms, 0},
+	type message struct {
+		due, free, sent int64 // in milliseconds; free is when the gateway let the sender go on before
+		slept           bool
+		late            int64
+	}
+	for name, messages := range map[string][]message{
+		"in time":                    {{10, 5, 10, true, 0}, {20, 11, 20, true, 0}},
+		"woke up late":               {{10, 5, 13, true, 3}},
+		"woke up late for two":       {{10, 5, 25, true, 15}, {20, 25, 25, false, 5}, {30, 25, 30, true, 0}},
+		"held up by the gateway":     {{10, 5, 10, true, 0}, {20, 60, 60, false, 0}, {30, 60, 60, false, 0}},
+		"held up, then slow itself":  {{10, 5, 10, true, 0}, {20, 60, 74, false, 4}, {30, 74, 74, false, 0}},
+		"slower than the schedule":   {{10, 0, 10, true, 0}, {20, 10, 23, false, 3}, {30, 23, 36, false, 6}},
+		"held up while it connected": {{10, 100, 100, false, 0}, {20, 100, 100, false, 0}},
 	} {
-		p := newPace(1)
-		p.free = c.free
-		p.handed(c.due, c.sent)
-		if got := p.late.Max() * 1000; got < c.want*99/100 || got > c.want*101/100+1000 {
-			t.Errorf("%s: late by %d ns, want %d", c.name, got, c.want)
+		p := newPace(float64(10 * ms))
+		for i, m := range messages {
+			p.free, p.slept = m.free*ms, m.slept
+			p.late.Reset()
+			p.handed(m.due*ms, m.sent*ms)
+			if got := p.late.Max() * 1000; got < m.late*ms*98/100 || got > m.late*ms*102/100+1000 {
+				t.Errorf("%s, message %d: late by %d ns, want %d ms", name, i, got, m.late)
+			}
 		}
 	}
 	p := newPace(0)
@@ -54,21 +62,23 @@ func TestWaitForTheDueTime(t *testing.T) {
 	j := &job{begin: time.Now(), stop: stop}
 	for _, wait := range []time.Duration{0, 300 * time.Microsecond, 5 * time.Millisecond} {
 		due := j.now() + int64(wait)
-		if !j.until(due) || j.now() < due {
+		if !j.until(due, 0) || j.now() < due {
 			t.Errorf("%v: woke up %v early", wait, time.Duration(due-j.now()))
 		}
 	}
-	for range cap(preciseSleepers) { // no thread is left: timers must do
-		preciseSleepers <- struct{}{}
+	var sleepers sync.WaitGroup
+	for range 200 { // more than can sleep precisely at once: timers must do
+		sleepers.Go(func() {
+			for range 20 {
+				if due := j.now() + int64(500*time.Microsecond); !j.until(due, 0) || j.now() < due {
+					t.Error("woke up early among many")
+				}
+			}
+		})
 	}
-	if due := j.now() + int64(time.Millisecond); !j.until(due) || j.now() < due {
-		t.Error("woke up early without precise sleep")
-	}
-	for range cap(preciseSleepers) {
-		<-preciseSleepers
-	}
+	sleepers.Wait()
 	cancel()
-	if j.until(j.now() + int64(time.Hour)) {
+	if j.until(j.now()+int64(time.Hour), 0) {
 		t.Error("did not stop")
 	}
 }

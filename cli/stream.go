@@ -174,6 +174,7 @@ func (s *stream) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.pace.free = s.now()
 	broken := make(chan struct{})
 	received := error(nil)
 	var group sync.WaitGroup
@@ -240,7 +241,7 @@ func (s *stream) send(client grpc.ClientStream, broken <-chan struct{}) {
 			s.sentAt[p.slot].Store(s.now())
 		}
 		err := client.SendMsg(&message)
-		if p.due > 0 {
+		if s.interval > 0 {
 			s.pace.free = s.now()
 		}
 		if !s.resend {
@@ -289,7 +290,7 @@ func (s *stream) buildNew() (pending, bool) {
 	p := pending{first: s.now(), events: count, buffer: s.keep(s.scratch)}
 	if s.interval > 0 {
 		p.due = s.pace.next(count)
-		if !s.until(p.due) {
+		if s.pace.slept = p.due > p.first; s.pace.slept && !s.until(p.due, s.pace.least(count)) {
 			return pending{}, false
 		}
 		p.first = p.due

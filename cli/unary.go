@@ -64,6 +64,7 @@ func (c *caller) run(ctx context.Context) {
 
 // deliver calls until the message has been sent, and books what became of it; false: this caller is to end.
 func (c *caller) deliver(ctx context.Context, p pending) bool {
+	c.pace.handed(p.due, c.now())
 	for {
 		err := c.call(ctx, p)
 		if err == nil {
@@ -96,7 +97,6 @@ func (c *caller) call(ctx context.Context, p pending) error {
 		c.working.Store(now)
 	}
 	c.sentAt[p.slot].Store(now)
-	c.pace.handed(p.due, now)
 	c.message.buffer, c.message.events = p.buffer, p.events
 	c.peer.Addr = nil
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
@@ -146,6 +146,7 @@ func (c *caller) pause(ctx context.Context, err error) bool {
 	case <-c.stop.Done():
 	case <-ctx.Done():
 	}
+	c.pace.free = c.now() // the pause is the gateway's fault
 	return c.stop.Err() == nil && ctx.Err() == nil
 }
 
