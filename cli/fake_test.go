@@ -15,9 +15,13 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/protoadapt"
 
 	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
 	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
@@ -35,12 +39,18 @@ func TestMain(m *testing.M) {
 type fake struct {
 	gatewayv1.UnimplementedEventGatewayServer
 	answer func(event *eventv1.Event, sending int) *gatewayv1.IngestEventResponse
-	// breakAfter ends each stream with UNAVAILABLE after that many messages; 0 = never.
+	// breakAfter ends each stream with UNAVAILABLE after that many messages, and so a call after as many others; 0 =
+	// never.
 	breakAfter int
+	// status answers every unary call.
+	status error
+	// before runs at the beginning of each unary call.
+	before func()
 
 	mu     sync.Mutex
 	events []*eventv1.Event
 	times  map[string]int
+	calls  int
 }
 
 func startFake(t *testing.T, f *fake) (address string) {
@@ -102,27 +112,81 @@ func (f *fake) IngestEventBatchStream(s grpc.BidiStreamingServer[gatewayv1.Inges
 		if err != nil {
 			return endOf(err)
 		}
-		out := &gatewayv1.IngestEventBatchResponse{}
-		for i, event := range in.Events {
-			r := f.result(event)
-			switch r.Outcome {
-			case gatewayv1.Outcome_OUTCOME_ACKNOWLEDGED:
-				out.Succeeded++
-			case gatewayv1.Outcome_OUTCOME_FILTERED:
-				out.Succeeded++
-				out.Filtered = append(out.Filtered, int32(i))
-			case gatewayv1.Outcome_OUTCOME_DUPLICATE:
-				out.Succeeded++
-				out.Duplicates = append(out.Duplicates, int32(i))
-			default:
-				out.Failures = append(out.Failures,
-					&gatewayv1.IngestEventBatchResponse_Failure{Index: int32(i), Result: r})
-			}
-		}
-		if err := s.Send(out); err != nil {
+		if err := s.Send(f.results(in.Events)); err != nil {
 			return err
 		}
 	}
+}
+
+func (f *fake) results(events []*eventv1.Event) *gatewayv1.IngestEventBatchResponse {
+	out := &gatewayv1.IngestEventBatchResponse{}
+	for i, event := range events {
+		r := f.result(event)
+		switch r.Outcome {
+		case gatewayv1.Outcome_OUTCOME_ACKNOWLEDGED:
+			out.Succeeded++
+		case gatewayv1.Outcome_OUTCOME_FILTERED:
+			out.Succeeded++
+			out.Filtered = append(out.Filtered, int32(i))
+		case gatewayv1.Outcome_OUTCOME_DUPLICATE:
+			out.Succeeded++
+			out.Duplicates = append(out.Duplicates, int32(i))
+		default:
+			out.Failures = append(out.Failures,
+				&gatewayv1.IngestEventBatchResponse_Failure{Index: int32(i), Result: r})
+		}
+	}
+	return out
+}
+
+// call is the status of a whole unary call.
+func (f *fake) call() error {
+	if f.before != nil {
+		f.before()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls++
+	if f.breakAfter > 0 && f.calls%(f.breakAfter+1) == 0 {
+		return errBroken
+	}
+	return f.status
+}
+
+func (f *fake) IngestEvent(_ context.Context, in *gatewayv1.IngestEventRequest) (*gatewayv1.IngestEventResponse, error) {
+	if err := f.call(); err != nil {
+		return nil, err
+	}
+	r := f.result(in.Event)
+	if r.Success {
+		return r, nil
+	}
+	return nil, statusOf(r)
+}
+
+func (f *fake) IngestEventBatch(_ context.Context, in *gatewayv1.IngestEventBatchRequest) (*gatewayv1.IngestEventBatchResponse, error) {
+	if err := f.call(); err != nil {
+		return nil, err
+	}
+	return f.results(in.Events), nil
+}
+
+// statusOf is a failure as unary calls answer it.
+func statusOf(r *gatewayv1.IngestEventResponse) error {
+	code := codes.ResourceExhausted
+	if r.Outcome == gatewayv1.Outcome_OUTCOME_UNKNOWN {
+		code = codes.Unavailable
+	}
+	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: r.Reason, Domain: "eventgateway",
+		Metadata: map[string]string{"stage": r.Stage, "event_id": r.EventId}}}
+	if r.RetryDelay != nil {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: r.RetryDelay})
+	}
+	st, err := status.New(code, r.ErrorMessage).WithDetails(details...)
+	if err != nil {
+		panic(err)
+	}
+	return st.Err()
 }
 
 func endOf(err error) error {
@@ -154,6 +218,10 @@ func (discardCodec) Unmarshal(data mem.BufferSlice, v any) error {
 func serveDiscarding() {
 	single, _ := proto.Marshal(&gatewayv1.IngestEventResponse{Success: true, EventId: "0123456789abcdef-0123",
 		Outcome: gatewayv1.Outcome_OUTCOME_ACKNOWLEDGED, Topic: "events", Partition: 2, Offset: 123456})
+	batch := func(n int) []byte {
+		out, _ := proto.Marshal(&gatewayv1.IngestEventBatchResponse{Succeeded: int32(n)})
+		return out
+	}
 	stream := func(answer func(events int) []byte) grpc.StreamHandler {
 		return func(_ any, s grpc.ServerStream) error {
 			for {
@@ -173,11 +241,10 @@ func serveDiscarding() {
 		Streams: []grpc.StreamDesc{
 			{StreamName: "IngestEventStream", ClientStreams: true, ServerStreams: true,
 				Handler: stream(func(int) []byte { return single })},
-			{StreamName: "IngestEventBatchStream", ClientStreams: true, ServerStreams: true,
-				Handler: stream(func(n int) []byte {
-					out, _ := proto.Marshal(&gatewayv1.IngestEventBatchResponse{Succeeded: int32(n)})
-					return out
-				})},
+			{StreamName: "IngestEventBatchStream", ClientStreams: true, ServerStreams: true, Handler: stream(batch)},
+			// A unary call is a stream of one message each way.
+			{StreamName: "IngestEvent", Handler: stream(func(int) []byte { return single })},
+			{StreamName: "IngestEventBatch", Handler: stream(batch)},
 		}}, struct{}{})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

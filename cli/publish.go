@@ -45,23 +45,24 @@ type publishCommand struct {
 	Rate        float64 `group:"sending" placeholder:"N" help:"Send N events a second, all streams together, on a fixed schedule (default: as fast as answers come)."`
 	Streams     int     `group:"sending" default:"1" placeholder:"N" help:"Send on N streams at once (default ${default})."`
 	Connections int     `group:"sending" placeholder:"N" help:"Spread the streams over N connections (default: one for every 100 streams)."`
+	Unary       bool    `group:"sending" help:"Send by unary calls instead of streams: --streams is then the number of callers, each with one call in flight."`
 	Window      int     `group:"sending" placeholder:"N" help:"Unanswered messages a stream may have (default 256; with --batch as many as hold 2,000 events, at least 4)."`
 	Resend      bool    `group:"sending" help:"Send refused and unknown events again after the delay that the answer names, for up to --timeout. An event sent again comes after later ones of its key that were acknowledged meanwhile, and an unknown one may be stored twice."`
 
 	Address  string        `group:"gateway" default:"localhost:50051" placeholder:"HOST:PORT" help:"The gateway (default ${default})."`
-	Timeout  time.Duration `group:"gateway" default:"30s" placeholder:"TIME" help:"Give up when nothing is answered for TIME, or no connection is made (default ${default})."`
+	Timeout  time.Duration `group:"gateway" default:"30s" placeholder:"TIME" help:"Give up when nothing is answered for TIME, or no connection is made; with --unary also the deadline of a call (default ${default})."`
 	JSON     bool          `group:"gateway" name:"json" help:"Print the totals as one JSON object."`
 	Progress bool          `group:"gateway" help:"Print a line of progress each second, also when stderr is no terminal."`
 }
 
 func (publishCommand) Help() string {
-	return `Sends events through the streaming API and prints what became of them. What is sent is one of:
+	return `Sends events through the streaming API, or by unary calls (--unary), and prints what became of them. What is sent is one of:
 
   - one event from flags, when --type is given and neither --count nor --duration
   - generated events, with --count or --duration; --type, --source, --key ... then apply to all of them
   - otherwise JSON lines from stdin, one event a line: the proto JSON of event.v1.Event, with one of "data" (base64), "data_text" (a string) or "data_json" (any JSON value). Events with the same partitionKey stay in order.
 
-On a fixed schedule (--rate) latency counts from the time at which an event was due, so that waiting for a slow gateway is part of it.
+On a fixed schedule (--rate) latency counts from the time at which an event was due, so that waiting for a slow gateway is part of it: also when a full window, or a unary caller's one call in flight, keeps an event from being sent in time. How late the generator was by itself is printed beside it, when it is more than 1 ms, and always as late_ms with --json.
 
 Exit codes: 0 every event was acknowledged (or filtered, or a duplicate); 1 not so, or stopped early; 2 wrong usage; 130 a second Ctrl-C. The first Ctrl-C stops sending, waits for the answers and prints the totals.
 
@@ -69,7 +70,8 @@ Examples:
   gateway publish --type order.created --source /shop --key 42 --data '{"total":10}' --content-type application/json
   echo '{"type":"order.paid","source":"/shop","partitionKey":"42","data_json":{"total":10}}' | gateway publish
   gateway publish --count 1000000 --batch 100 --streams 2 --keys 1000
-  gateway publish --duration 30s --rate 5000 --json`
+  gateway publish --duration 30s --rate 5000 --json
+  gateway publish --count 10000 --unary --streams 16`
 }
 
 // Validate is called by kong after parsing.
@@ -99,6 +101,8 @@ func (c *publishCommand) Validate() error {
 		return fmt.Errorf("--streams=%d: 1 to 10000", c.Streams)
 	case c.Batch < 0 || c.Window < 0 || c.Connections < 0:
 		return errors.New("--batch, --window and --connections must be more than 0")
+	case c.Unary && c.Window != 0:
+		return errors.New("--window is how many unanswered messages a stream may have; with --unary each caller has one call in flight: set the number of callers with --streams")
 	case (c.Type == "") != (c.Source == "") && !c.generated():
 		return errors.New("an event needs both --type and --source")
 	case !c.generated() && c.Type == "" && (c.Data != "" || c.DataFile != "" || c.ID != "" || c.Key != ""):
@@ -153,12 +157,18 @@ func (c *publishCommand) publish(abort, stop context.Context, p *Program) error 
 	if live := isTerminal(p.Stderr); live || c.Progress {
 		printer.Go(func() { progress(p.Stderr, live, c.Count, r.streams, finished) })
 	}
-	cpu := cpuTime()
+	cpu := CPUTime()
 	for _, s := range r.streams {
-		group.Go(func() { s.run(abort) })
+		group.Go(func() {
+			if c.Unary {
+				newCaller(s).run(abort)
+			} else {
+				s.run(abort)
+			}
+		})
 	}
 	group.Wait()
-	took, cpu := time.Since(r.job.begin), cpuTime()-cpu
+	took, cpu := time.Since(r.job.begin), CPUTime()-cpu
 	close(finished)
 	printer.Wait()
 	if abort.Err() != nil {
@@ -211,16 +221,20 @@ func (c *publishCommand) prepare(stop context.Context, p *Program) (*publishRun,
 		r.conns = append(r.conns, conn)
 	}
 	for i, source := range sources {
-		r.streams = append(r.streams, newStream(r.job, r.conns[i%len(r.conns)], source))
+		s := newStream(r.job, r.conns[i%len(r.conns)], source)
+		if c.generated() { // else nobody knows how many events a message will have
+			s.pace.ahead = s.pace.interval * float64(r.job.batch) * float64(len(sources)-1-i) / float64(len(sources))
+		}
+		r.streams = append(r.streams, s)
 	}
 	return r, nil
 }
 
 func (c *publishCommand) job(stop context.Context, r *publishRun) *job {
-	j := &job{method: gatewayv1.EventGateway_IngestEventBatchStream_FullMethodName, batch: c.Batch,
+	j := &job{method: c.method(), batch: c.Batch, single: c.Batch == 0,
 		window: c.Window, timeout: c.Timeout, resend: c.Resend, begin: time.Now(), stop: stop}
-	if c.Batch == 0 {
-		j.method, j.batch, j.single = gatewayv1.EventGateway_IngestEventStream_FullMethodName, 1, true
+	if j.single {
+		j.batch = 1
 	}
 	if c.Window == 0 {
 		j.window = 256
@@ -235,6 +249,18 @@ func (c *publishCommand) job(stop context.Context, r *publishRun) *job {
 		j.answered = func(raw []byte) { r.answer = c.decodeAnswer(raw) }
 	}
 	return j
+}
+
+func (c *publishCommand) method() string {
+	switch {
+	case c.Unary && c.Batch == 0:
+		return gatewayv1.EventGateway_IngestEvent_FullMethodName
+	case c.Unary:
+		return gatewayv1.EventGateway_IngestEventBatch_FullMethodName
+	case c.Batch == 0:
+		return gatewayv1.EventGateway_IngestEventStream_FullMethodName
+	}
+	return gatewayv1.EventGateway_IngestEventBatchStream_FullMethodName
 }
 
 // decodeAnswer reads the answer of a single event in full.

@@ -59,7 +59,9 @@ func refused(reason string, retry time.Duration) *gatewayv1.IngestEventResponse 
 }
 
 func TestGeneratedEventsArriveOnceWithKeysInOrder(t *testing.T) {
-	for _, args := range []string{"", "--streams 3", "--batch 7", "--batch 100 --streams 2 --window 1", "--rate 20000 --streams 2"} {
+	for _, args := range []string{"", "--streams 3", "--batch 7", "--batch 100 --streams 2 --window 1", "--rate 20000 --streams 2",
+		"--unary", "--unary --streams 5", "--unary --batch 7 --streams 2", "--unary --rate 20000 --streams 4",
+		"--unary --rate 20000 --batch 30 --streams 2"} {
 		t.Run(args, func(t *testing.T) {
 			gateway := &fake{}
 			address := startFake(t, gateway)
@@ -263,6 +265,7 @@ func TestUsageErrors(t *testing.T) {
 	for _, args := range []string{
 		"publish --type a", "publish --count -1", "publish --count 5 --id x", "publish --count 1 --duration 1s",
 		"publish --streams 0 --count 1", "publish --key k", "publish --count 1 --key a --keys 2", "publish --bogus",
+		"publish --count 1 --unary --window 4",
 		"publish --data x --data-file y --type t --source s", "subscribe", "token", "publish --timeout 0s --count 1",
 	} {
 		if code, _, stderr := run(t, "", strings.Fields(args)...); code != 2 || !strings.Contains(stderr, "gateway: ") {
@@ -318,7 +321,8 @@ func TestOwnCost(t *testing.T) {
 	if os.Getenv("MEASURE") != "" {
 		single, batch = "500000", "5000000"
 	}
-	for _, args := range []string{"--count " + single, "--count " + single + " --streams 2",
+	for _, args := range []string{"--count " + single, "--count " + single + " --streams 2", "--unary --streams 16 --count " + single,
+		"--unary --streams 4 --batch 100 --count " + batch,
 		"--count " + batch + " --batch 100 --streams 2", "--count " + batch + " --batch 1000 --streams 2"} {
 		r := runJSON(t, 0, "", append(strings.Fields(args), "--address", strings.TrimSpace(address), "--keys", "1000",
 			"--size", "300")...)

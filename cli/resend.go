@@ -73,6 +73,19 @@ func (s *stream) failed(v verdict, p pending, event []byte) {
 	s.mu.Unlock()
 }
 
+// failedAll is failed for each event of a message.
+func (s *stream) failedAll(v verdict, p pending) {
+	if !s.resend {
+		for range p.events {
+			s.tally.fail(v)
+		}
+		return
+	}
+	for _, event := range split(p.buffer.ReadOnlyData()) {
+		s.failed(v, p, event)
+	}
+}
+
 // buildAgain takes the events that are due, at most a message of them.
 func (s *stream) buildAgain() (pending, bool) {
 	if !s.resend {
@@ -82,7 +95,7 @@ func (s *stream) buildAgain() (pending, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.scratch = s.scratch[:0]
-	p := pending{first: now}
+	p := pending{first: now, again: true}
 	kept := s.again[:0]
 	for _, item := range s.again {
 		if item.due > now || p.events == s.batch {

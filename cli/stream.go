@@ -39,6 +39,8 @@ type job struct {
 	timeout  time.Duration
 	resend   bool
 	begin    time.Time
+	// heard is when any caller last had an answer from a gateway (only --unary).
+	heard atomic.Int64
 	// stop is done when no new events are to be sent.
 	stop context.Context
 	// answered gets each raw answer; nil for everything but a single event.
@@ -51,8 +53,9 @@ type job struct {
 
 func (j *job) now() int64 { return int64(time.Since(j.begin)) }
 
-// stream is one of the run's streams. The sender goroutine owns source, scratch, block and next; the
-// receiver owns answer and latency until the session's end.
+// stream is one of the run's streams. The sender goroutine owns source, scratch, block, exhausted, pace and slot;
+// the receiver owns answer and latency until the session's end. With --unary it is what a caller sends, and the
+// caller is both.
 type stream struct {
 	*job
 	conn   *grpc.ClientConn
@@ -60,8 +63,8 @@ type stream struct {
 
 	scratch   []byte
 	block     []byte
-	scheduled int64 // events taken from source so far
-	exhausted bool  // source has no more
+	exhausted bool // source has no more
+	pace      pace
 
 	answer answer
 	tally  tally
@@ -87,6 +90,8 @@ type pending struct {
 	first  int64
 	slot   int
 	events int
+	// again: its events were sent before.
+	again bool
 	// buffer is kept only to send again.
 	buffer mem.Buffer
 }
@@ -99,7 +104,7 @@ type retry struct {
 }
 
 func newStream(j *job, conn *grpc.ClientConn, src source) *stream {
-	return &stream{job: j, conn: conn, source: src, wake: make(chan struct{}, 1),
+	return &stream{job: j, conn: conn, source: src, wake: make(chan struct{}, 1), pace: newPace(j.interval),
 		answer: answer{batch: !j.single, keep: j.answered != nil}, tally: newTally(), sentAt: make([]atomic.Int64, j.window+2)}
 }
 
@@ -137,6 +142,11 @@ func (s *stream) run(ctx context.Context) {
 	}
 }
 
+// callOptions are those of every stream and call.
+func callOptions() []grpc.CallOption {
+	return []grpc.CallOption{grpc.ForceCodecV2(rawCodec{}), grpc.MaxCallRecvMsgSize(math.MaxInt32)}
+}
+
 func canReconnect(err error) bool {
 	switch status.Code(err) {
 	case codes.Unavailable, codes.Canceled, codes.Unknown, codes.Internal, codes.ResourceExhausted:
@@ -160,8 +170,7 @@ func (s *stream) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s.window = make(chan pending, s.job.window)
-	client, err := s.conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, s.method,
-		grpc.ForceCodecV2(rawCodec{}), grpc.MaxCallRecvMsgSize(math.MaxInt32))
+	client, err := s.conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, s.method, callOptions()...)
 	if err != nil {
 		return err
 	}
@@ -173,7 +182,7 @@ func (s *stream) session(ctx context.Context) error {
 		received = s.receive(client)
 	})
 	group.Go(func() { s.watch(broken, cancel) })
-	s.send(ctx, client, broken)
+	s.send(client, broken)
 	_ = client.CloseSend() // never fails: it says so itself
 	group.Wait()
 	if cause := context.Cause(ctx); errors.Is(cause, errNoAnswer) {
@@ -200,10 +209,10 @@ func (s *stream) watch(broken <-chan struct{}, cancel context.CancelCauseFunc) {
 }
 
 // send sends until nothing is left, stop, or the stream broke.
-func (s *stream) send(ctx context.Context, client grpc.ClientStream, broken <-chan struct{}) {
+func (s *stream) send(client grpc.ClientStream, broken <-chan struct{}) {
 	var message frame
 	for {
-		p, ok := s.build(ctx, broken)
+		p, ok := s.build(broken)
 		if !ok {
 			return
 		}
@@ -216,7 +225,9 @@ func (s *stream) send(ctx context.Context, client grpc.ClientStream, broken <-ch
 		}
 		s.slot = (s.slot + 1) % len(s.sentAt)
 		p.slot = s.slot
-		s.sentAt[p.slot].Store(s.now())
+		now := s.now()
+		s.sentAt[p.slot].Store(now)
+		s.pace.handed(p.due, now)
 		select {
 		case s.window <- p:
 		default:
@@ -229,6 +240,9 @@ func (s *stream) send(ctx context.Context, client grpc.ClientStream, broken <-ch
 			s.sentAt[p.slot].Store(s.now())
 		}
 		err := client.SendMsg(&message)
+		if p.due > 0 {
+			s.pace.free = s.now()
+		}
 		if !s.resend {
 			message.buffer.Free()
 		}
@@ -239,7 +253,7 @@ func (s *stream) send(ctx context.Context, client grpc.ClientStream, broken <-ch
 }
 
 // build makes the next message: events to send again that are due, or new ones at their time.
-func (s *stream) build(ctx context.Context, broken <-chan struct{}) (pending, bool) {
+func (s *stream) build(broken <-chan struct{}) (pending, bool) {
 	for s.stop.Err() == nil {
 		if p, ok := s.buildAgain(); ok {
 			return p, true
@@ -274,15 +288,9 @@ func (s *stream) buildNew() (pending, bool) {
 	}
 	p := pending{first: s.now(), events: count, buffer: s.keep(s.scratch)}
 	if s.interval > 0 {
-		// A message is due when the schedule has reached its last event.
-		s.scheduled += int64(count)
-		p.due = int64(float64(s.scheduled) * s.interval)
-		if wait := time.Duration(p.due - p.first); wait > 0 {
-			select {
-			case <-time.After(wait):
-			case <-s.stop.Done():
-				return pending{}, false
-			}
+		p.due = s.pace.next(count)
+		if !s.until(p.due) {
+			return pending{}, false
 		}
 		p.first = p.due
 	}
@@ -369,14 +377,10 @@ func (s *stream) settle() {
 
 // lost is a message whose answer will not come: it may be stored or not.
 func (s *stream) lost(p pending) {
-	if !s.resend {
-		s.tally.noAnswer.Add(int64(p.events))
-		return
+	s.failedAll(verdict{}, p)
+	if s.resend {
+		p.buffer.Free()
 	}
-	for _, event := range split(p.buffer.ReadOnlyData()) {
-		s.failed(verdict{}, p, event)
-	}
-	p.buffer.Free()
 }
 
 // describe is an error as a person reads it: gRPC's description and its code.

@@ -43,8 +43,10 @@ type tally struct {
 
 func newTally() tally {
 	return tally{refusedBy: map[string]int64{}, unknownBy: map[string]int64{},
-		latency: hdrhistogram.New(1, maxLatency, latencyFigures)}
+		latency: newHistogram()}
 }
+
+func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, maxLatency, latencyFigures) }
 
 // succeed books a success and reports whether outcome is one.
 func (t *tally) succeed(outcome gatewayv1.Outcome) bool {
@@ -79,9 +81,11 @@ func (t *tally) fail(v verdict) {
 }
 
 // record books the latency of n events, in nanoseconds.
-func (t *tally) record(nanos, n int64) {
+func (t *tally) record(nanos, n int64) { recordNanos(t.latency, nanos, n) }
+
+func recordNanos(h *hdrhistogram.Histogram, nanos, n int64) {
 	if n > 0 {
-		_ = t.latency.RecordValues(min(max(nanos/1000, 1), maxLatency), n)
+		_ = h.RecordValues(min(max(nanos/1000, 1), maxLatency), n)
 	}
 }
 
@@ -118,7 +122,20 @@ type totals struct {
 	CPUNanos float64 `json:"cpu_ns_per_event"`
 	// Latency is absent when nothing succeeded.
 	Latency *latencies `json:"latency_ms,omitempty"`
+	// Late is absent without --rate.
+	Late *lateness `json:"late_ms,omitempty"`
 }
+
+// lateness is how late after it was due the generator handed a message to gRPC by its own fault, in milliseconds.
+// Latency counts from the due time, so it is a part of that.
+type lateness struct {
+	P50  float64 `json:"p50"`
+	P99  float64 `json:"p99"`
+	P999 float64 `json:"p99.9"`
+}
+
+// lateLimit is the lateness in milliseconds from which on people are told.
+const lateLimit = 1
 
 // latencies are of the events that succeeded, in milliseconds.
 type latencies struct {
@@ -148,9 +165,12 @@ func sum(streams []*stream) totals {
 // finish adds what is known only when all streams have ended.
 func (t *totals) finish(streams []*stream, took, cpu time.Duration) {
 	t.RefusedReasons, t.UnknownReasons = map[string]int64{}, map[string]int64{}
-	all := hdrhistogram.New(1, maxLatency, latencyFigures)
+	all, late := newHistogram(), newHistogram()
 	for _, s := range streams {
 		all.Merge(s.tally.latency)
+		if s.pace.late != nil {
+			late.Merge(s.pace.late)
+		}
 		for reason, n := range s.tally.refusedBy {
 			t.RefusedReasons[reason] += n
 		}
@@ -165,11 +185,15 @@ func (t *totals) finish(streams []*stream, took, cpu time.Duration) {
 	if t.Sent > 0 {
 		t.CPUNanos = float64(cpu) / float64(t.Sent)
 	}
-	if all.TotalCount() == 0 {
-		return
+	at := func(h *hdrhistogram.Histogram, percentile float64) float64 {
+		return float64(h.ValueAtPercentile(percentile)) / 1000
 	}
-	at := func(percentile float64) float64 { return float64(all.ValueAtPercentile(percentile)) / 1000 }
-	t.Latency = &latencies{P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: float64(all.Max()) / 1000}
+	if late.TotalCount() > 0 {
+		t.Late = &lateness{P50: at(late, 50), P99: at(late, 99), P999: at(late, 99.9)}
+	}
+	if all.TotalCount() > 0 {
+		t.Latency = &latencies{P50: at(all, 50), P90: at(all, 90), P99: at(all, 99), P999: at(all, 99.9), Max: float64(all.Max()) / 1000}
+	}
 }
 
 // good reports whether every event there was to send succeeded.
@@ -206,6 +230,10 @@ func (t *totals) writeText(w io.Writer) error {
 	if l := t.Latency; l != nil {
 		say(w, "latency        p50 %s  p90 %s  p99 %s  p99.9 %s  max %s\n",
 			millis(l.P50), millis(l.P90), millis(l.P99), millis(l.P999), millis(l.Max))
+	}
+	if l := t.Late; l != nil && l.P99 > lateLimit {
+		say(w, "own lateness   p50 %s  p99 %s  p99.9 %s: this generator sent late by itself, which is in the latency\n",
+			millis(l.P50), millis(l.P99), millis(l.P999))
 	}
 	_, err := fmt.Fprintf(w, "own CPU        %s ns an event\n", grouped(int64(t.CPUNanos)))
 	return err

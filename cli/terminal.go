@@ -13,8 +13,8 @@ import (
 
 func terminal(fd uintptr) bool { return term.IsTerminal(int(fd)) }
 
-// cpuTime is the processor time that this process has used, user and system.
-func cpuTime() time.Duration {
+// CPUTime is the processor time that this process has used, user and system.
+func CPUTime() time.Duration {
 	var usage syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) != nil {
 		return 0

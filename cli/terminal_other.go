@@ -10,5 +10,5 @@ import (
 
 func terminal(fd uintptr) bool { return term.IsTerminal(int(fd)) }
 
-// cpuTime is not known here.
-func cpuTime() time.Duration { return 0 }
+// CPUTime is not known here.
+func CPUTime() time.Duration { return 0 }
