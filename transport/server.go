@@ -104,18 +104,24 @@ func New(cfg Config, p Pipeline, creds credentials.TransportCredentials) (*Serve
 	return s, nil
 }
 
+// BufferOptions are the server's flow-control windows and buffers, for programs that measure grpc-go with the same.
+func BufferOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		experimental.BufferPool(&buffers),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connWindow),
+	}
+}
+
 func (s *Server) options(creds credentials.TransportCredentials) []grpc.ServerOption {
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.Creds(recvCredentials{creds, s.recv, s.send}),
 		grpc.InTapHandle(tapIngest),
-		experimental.BufferPool(&buffers),
 		grpc.ReadBufferSize(0), // see conn.go
 		grpc.MaxRecvMsgSize(otherMessageBytes),
 		grpc.MaxConcurrentStreams(uint32(s.config.MaxConcurrentStreams)),
 		grpc.MaxHeaderListSize(uint32(s.config.MaxHeaderBytes)),
-		grpc.StaticStreamWindowSize(streamWindow),
-		grpc.StaticConnWindowSize(connWindow),
 		grpc.ConnectionTimeout(connectionTimeout),
 		grpc.StreamInterceptor(s.open.intercept),
 		grpc.UnknownServiceHandler(s.metrics.unknown()),
@@ -129,7 +135,7 @@ func (s *Server) options(creds credentials.TransportCredentials) []grpc.ServerOp
 		alive.MaxConnectionAge = age
 		alive.MaxConnectionAgeGrace = age + time.Duration(float64(age)*2*ageJitter) + s.config.DeliveryTimeout + ageGrace
 	}
-	return append(options, grpc.KeepaliveParams(alive))
+	return append(append(options, BufferOptions()...), grpc.KeepaliveParams(alive))
 }
 
 // Serve accepts connections until Drain or Stop; nil after those.

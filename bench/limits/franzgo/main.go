@@ -1,0 +1,121 @@
+// Command franzgo measures what franz-go alone makes of this machine: records like those that the gateway writes for
+// generated events, from one goroutine to a broker. What the gateway costs beside it is the gateway's own.
+//
+// It prints one line of JSON when everything is acknowledged, and exits with 1 when anything was not.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+type config struct {
+	brokers, topic  string
+	count, inflight int
+	size, keys      int
+	memory          int // bytes of different events
+	// duration ends a run before count is reached; 0 does not.
+	duration time.Duration
+	// burn is the CPU, in nanoseconds a record, that a second goroutine burns before the record is produced.
+	burn                  int
+	partitionsFromCluster bool
+}
+
+func main() {
+	c := config{memory: eventMemory}
+	flag.StringVar(&c.brokers, "brokers", "", "host:port,...")
+	flag.StringVar(&c.topic, "topic", "events", "an existing topic")
+	flag.IntVar(&c.count, "count", 3_000_000, "records to produce")
+	flag.IntVar(&c.size, "size", 370, "bytes of a record's value")
+	flag.IntVar(&c.keys, "keys", 1000, "different keys, in turn; 0 = none")
+	flag.IntVar(&c.inflight, "inflight", 4000, "most records that are not acknowledged; the default is what the gateway has in flight with "+
+		"batches of 100 on 2 streams")
+	flag.DurationVar(&c.duration, "duration", 0, "produce for so long, whatever -count says")
+	flag.IntVar(&c.burn, "burn", 0, "nanoseconds of CPU a record that another goroutine burns first, as a generator would")
+	flag.BoolVar(&c.partitionsFromCluster, "partitions-from-metadata", true,
+		"choose partitions here, as the gateway does, by the count that the cluster tells; false: leave the choice to franz-go")
+	flag.Parse()
+	if c.duration > 0 {
+		c.count = math.MaxInt
+	}
+	if err := run(c); err != nil {
+		fmt.Fprintln(os.Stderr, "franzgo:", err)
+		os.Exit(1)
+	}
+}
+
+func run(c config) error {
+	if c.brokers == "" {
+		return errors.New("no brokers: -brokers host:port,host:port")
+	}
+	f, err := produce(c)
+	if err != nil {
+		return err
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(f); err != nil {
+		return err
+	}
+	if f.Failed > 0 {
+		return fmt.Errorf("%d of %d records failed, the last with: %s", f.Failed, f.Failed+f.Acknowledged, f.Error)
+	}
+	return nil
+}
+
+// produce connects, and feeds records until all are answered.
+func produce(c config) (figures, error) {
+	if c.count < 1 || c.size < 0 || c.keys < 0 || c.inflight < groupSize || c.burn < 0 || c.duration < 0 {
+		return figures{}, fmt.Errorf("-count must be more than 0, -inflight at least %d, -size, -keys, -burn and -duration at least 0", groupSize)
+	}
+	cl, err := newClient(c)
+	if err != nil {
+		return figures{}, err
+	}
+	defer cl.Close()
+	partitions, err := countPartitions(cl, c.topic)
+	if err != nil {
+		return figures{}, err
+	}
+	return newFeeder(c, cl, partitions).run(), nil
+}
+
+// newClient has the options of the gateway's producer that count for speed.
+func newClient(c config) (*kgo.Client, error) {
+	partitioner := kgo.ManualPartitioner()
+	if !c.partitionsFromCluster {
+		partitioner = kgo.StickyKeyPartitioner(nil)
+	}
+	return kgo.NewClient(
+		kgo.SeedBrokers(strings.Split(c.brokers, ",")...),
+		kgo.DisableClientMetrics(),
+		kgo.RecordPartitioner(partitioner),
+		kgo.RequiredAcks(kgo.AllISRAcks()), // and idempotent, which is franz-go's default
+		kgo.ProducerLinger(0),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+		kgo.ProducerBatchMaxBytes(1_048_588), // Kafka's default of max.message.bytes, which the gateway reads
+		kgo.MaxBufferedRecords(max(2*c.inflight, 1024)),
+		kgo.RecordDeliveryTimeout(25*time.Second),
+	)
+}
+
+func countPartitions(cl *kgo.Client, topic string) (uint32, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	topics, err := kadm.NewClient(cl).ListTopics(ctx, topic)
+	if err != nil {
+		return 0, err
+	}
+	if err := topics.Error(); err != nil {
+		return 0, fmt.Errorf("topic %s: %w", topic, err)
+	}
+	return uint32(len(topics[topic].Partitions)), nil
+}
