@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"runtime"
 	"syscall"
 	"time"
 )
@@ -18,6 +19,9 @@ func sleepPrecisely(wait time.Duration) bool {
 	default:
 		return false
 	}
+	// What is handed over goes out first: the goroutine that writes it waits for this processor, which a sleep does not
+	// give away at once.
+	runtime.Gosched()
 	// The goroutine seldom changes its thread between the two calls; then one sleep is as late as without.
 	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, setTimerSlack, 1, 0)
 	span := syscall.NsecToTimespec(int64(wait))

@@ -54,21 +54,21 @@ func TestWaitForTheDueTime(t *testing.T) {
 	j := &job{begin: time.Now(), stop: stop}
 	for _, wait := range []time.Duration{0, 300 * time.Microsecond, 5 * time.Millisecond} {
 		due := j.now() + int64(wait)
-		if !j.until(due) || j.now() < due {
+		if !j.until(due, 0) || j.now() < due {
 			t.Errorf("%v: woke up %v early", wait, time.Duration(due-j.now()))
 		}
 	}
 	for range cap(preciseSleepers) { // no thread is left: timers must do
 		preciseSleepers <- struct{}{}
 	}
-	if due := j.now() + int64(time.Millisecond); !j.until(due) || j.now() < due {
+	if due := j.now() + int64(time.Millisecond); !j.until(due, 0) || j.now() < due {
 		t.Error("woke up early without precise sleep")
 	}
 	for range cap(preciseSleepers) {
 		<-preciseSleepers
 	}
 	cancel()
-	if j.until(j.now() + int64(time.Hour)) {
+	if j.until(j.now()+int64(time.Hour), 0) {
 		t.Error("did not stop")
 	}
 }

@@ -289,7 +289,7 @@ func (s *stream) buildNew() (pending, bool) {
 	p := pending{first: s.now(), events: count, buffer: s.keep(s.scratch)}
 	if s.interval > 0 {
 		p.due = s.pace.next(count)
-		if !s.until(p.due) {
+		if !s.until(p.due, s.pace.least(count)) {
 			return pending{}, false
 		}
 		p.first = p.due
