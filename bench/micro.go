@@ -13,7 +13,7 @@ import (
 // micro runs go test -bench and keeps its output.
 func (b *bench) micro(ctx context.Context, r *report) error {
 	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchtime", "200ms", "-count", "5",
-		"./ring", "./stages", "./pipeline", "./transport", "./kafka", "./bench")
+		"./cli", "./ring", "./stages", "./pipeline", "./transport", "./kafka", "./bench")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	err := cmd.Run()

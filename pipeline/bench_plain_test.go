@@ -108,6 +108,9 @@ func (m *plainMessage) unmarshal() ([]plainEvent, error) {
 		if err := proto.Unmarshal(m.frame, &request); err != nil {
 			return nil, err
 		}
+		if request.Event == nil {
+			return nil, fmt.Errorf("no event")
+		}
 		list = []*eventv1.Event{request.Event}
 	} else {
 		var request gatewayv1.IngestEventBatchRequest
@@ -184,9 +187,9 @@ func (c *plainChain) batch() {
 		add(events)
 		for more := true; more; {
 			select {
-			case events, open := <-c.transformed:
-				more = open
-				add(events)
+			case next, ok := <-c.transformed:
+				more = ok
+				add(next)
 			default:
 				more = false
 			}
