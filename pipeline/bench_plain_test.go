@@ -213,7 +213,7 @@ func (c *plainChain) produce() {
 func benchChannels(b *testing.B, f *benchFrames, atOnce int) {
 	tally, acked := &discardTally{}, 0
 	c := startPlainChain(atOnce, tally)
-	inflight := make([]*plainMessage, 0, benchWindow)
+	inflight := make([]*plainMessage, 0, f.window)
 	oldest := func() {
 		for _, r := range (<-inflight[0].answer).results {
 			if r.err == nil {
@@ -224,7 +224,7 @@ func benchChannels(b *testing.B, f *benchFrames, atOnce int) {
 		inflight = inflight[:len(inflight)-1]
 	}
 	f.run(b, tally, func(frame []byte) {
-		if len(inflight) == benchWindow {
+		if len(inflight) == f.window {
 			oldest()
 		}
 		m := &plainMessage{frame: frame, single: f.batch == 1, answer: make(chan *plainMessage, 1)}

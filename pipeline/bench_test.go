@@ -17,9 +17,12 @@ import (
 
 const (
 	benchPartitions = 3
-	benchWindow     = 64 // messages in flight
-	benchData       = 370
-	benchCapacity   = 1024 // the default of RING_CAPACITY
+	// In flight are benchWindow messages at most, and benchEvents events: whoever sends here waits for memory
+	// while it holds answered messages, so all of them must fit into MAX_INFLIGHT_BYTES.
+	benchWindow   = 64
+	benchEvents   = 16 << 10
+	benchData     = 370
+	benchCapacity = 1024 // the default of RING_CAPACITY
 	// Never reached: an event that is refused is no result.
 	benchRPS, benchLimit = 1e9, 1 << 40
 )
@@ -46,9 +49,20 @@ func (d discard) Produce(p *stages.Partition, events []*stages.Event) {
 	}
 }
 
+// lookAgain is an Owner of many messages: some of them was answered.
+type lookAgain chan struct{}
+
+func (c lookAgain) Completed(*stages.Message) {
+	select {
+	case c <- struct{}{}:
+	default: // whoever takes the one that is there will see this message, too
+	}
+}
+
 // benchFrames are messages in distinct memory, as they would come from the network.
 type benchFrames struct {
-	batch  int
+	batch  int // events a message
+	window int // messages in flight
 	frames [][]byte
 	want   []discardTally // of each frame
 }
@@ -61,7 +75,7 @@ func (f *benchFrames) kind() stages.Kind {
 }
 
 func newBenchFrames(batch int) *benchFrames {
-	f := &benchFrames{batch: batch}
+	f := &benchFrames{batch: batch, window: min(benchWindow, benchEvents/batch)}
 	for i := range max(benchWindow, 4096/batch) {
 		var events []testEvent
 		var want discardTally
@@ -127,11 +141,11 @@ func benchGateway(b *testing.B, f *benchFrames) {
 	tally, acked := &discardTally{}, 0
 	p.Start(discard{p.Report, tally})
 	client := p.NewClient("bench")
-	owner := &waiting{make(chan struct{}, benchWindow)}
-	inflight := make([]*stages.Message, 0, benchWindow)
+	owner := make(lookAgain, 1)
+	inflight := make([]*stages.Message, 0, f.window)
 	oldest := func() {
-		for !inflight[0].Answered() { // tokens are not tied to messages
-			<-owner.completed
+		for !inflight[0].Answered() {
+			<-owner
 		}
 		for i := range inflight[0].Events() {
 			if inflight[0].Outcome(i) == stages.Acknowledged {
@@ -143,8 +157,7 @@ func benchGateway(b *testing.B, f *benchFrames) {
 		inflight = inflight[:len(inflight)-1]
 	}
 	f.run(b, tally, func(frame []byte) {
-		if len(inflight) == benchWindow {
-			<-owner.completed
+		if len(inflight) == f.window {
 			oldest()
 		}
 		n := 1
