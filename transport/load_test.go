@@ -11,7 +11,7 @@ import (
 // BenchmarkStreams is the whole way of an event through transport and pipeline and back, generator included.
 func BenchmarkStreams(b *testing.B) {
 	for _, size := range []int{1, 100, 1000} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) {
+		b.Run(fmt.Sprintf("events=%d", size), func(b *testing.B) {
 			g := start(b, nil)
 			r := batchRequest(size)
 			for _, e := range r.Events {
