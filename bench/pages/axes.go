@@ -37,9 +37,9 @@ func linearTicks(low, high *float64) []plot.Tick {
 	digits := max(0, -int(math.Floor(math.Log10(step/divisor)+1e-9)))
 	var ticks []plot.Tick
 	for i := first; i <= last; i++ {
-		label := strconv.FormatFloat(i*step/divisor, 'f', digits, 64)
+		label := "0"
 		if i != 0 {
-			label += unit
+			label = strconv.FormatFloat(i*step/divisor, 'f', digits, 64) + unit
 		}
 		ticks = append(ticks, plot.Tick{Value: i * step, Label: label})
 	}

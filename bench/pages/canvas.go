@@ -50,7 +50,7 @@ type entry struct {
 	thumbs []plot.Thumbnailer
 }
 
-// newPlot is an empty plot in the house style: quiet frame, light grid lines are added by the caller.
+// newPlot is an empty plot with the sizes that all plots share.
 func newPlot(title string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text = title
@@ -104,7 +104,8 @@ func (e entry) legend() (plot.Legend, vg.Length) {
 	l.ThumbnailWidth = thumbnail
 	l.TextStyle.Font.Size = 11
 	l.Add(e.name, e.thumbs...)
-	return l, thumbnail + l.TextStyle.Rectangle("  "+e.name).Max.X
+	// A fifth more than Liberation Sans needs: the reader's own font may be wider.
+	return l, thumbnail + l.TextStyle.Rectangle("  "+e.name).Max.X*1.2
 }
 
 // legendRows breaks the legend into rows that fit into width.

@@ -1,6 +1,7 @@
 package main
 
-// Images and links of the report: plots become part of the page, and what is referred to must be there.
+// Images, links and HTML of the report: plots become part of the page, what is referred to must be there, and HTML
+// is text.
 
 import (
 	"bytes"
@@ -24,6 +25,8 @@ type references struct {
 func (r *references) RegisterFuncs(reg renderer.NodeRendererFuncRegisterer) {
 	reg.Register(ast.KindImage, r.image)
 	reg.Register(ast.KindLink, r.link)
+	reg.Register(ast.KindRawHTML, r.rawHTML)
+	reg.Register(ast.KindHTMLBlock, r.htmlBlock)
 }
 
 // image puts the plot itself into the page. Any other image would have to be loaded from somewhere.
@@ -78,6 +81,44 @@ func (r *references) link(w util.BufWriter, source []byte, node ast.Node, enteri
 	_, _ = w.Write(util.EscapeHTML(to))
 	_, _ = w.WriteString(`">`)
 	return ast.WalkContinue, nil
+}
+
+// rawHTML shows what looks like a tag: in a report, <nil> is text.
+func (r *references) rawHTML(w util.BufWriter, source []byte, node ast.Node, entering bool) (ast.WalkStatus, error) {
+	if entering {
+		_, _ = w.Write(util.EscapeHTML(visible(node.(*ast.RawHTML).Segments.Value(source))))
+	}
+	return ast.WalkSkipChildren, nil
+}
+
+// htmlBlock does the same with whole lines.
+func (r *references) htmlBlock(w util.BufWriter, source []byte, node ast.Node, entering bool) (ast.WalkStatus, error) {
+	n := node.(*ast.HTMLBlock)
+	if !entering {
+		return ast.WalkContinue, nil
+	}
+	raw := bytes.Clone(n.Lines().Value(source))
+	if n.HasClosure() {
+		raw = append(raw, n.ClosureLine.Value(source)...)
+	}
+	if raw = visible(raw); len(raw) > 0 {
+		_, _ = w.WriteString("<pre>")
+		_, _ = w.Write(util.EscapeHTML(raw))
+		_, _ = w.WriteString("</pre>\n")
+	}
+	return ast.WalkContinue, nil
+}
+
+// visible is HTML without the comments, the marks of the flame graphs among them.
+func visible(raw []byte) []byte {
+	for {
+		before, rest, found := bytes.Cut(raw, []byte("<!--"))
+		if !found {
+			return bytes.TrimSpace(raw)
+		}
+		_, after, _ := bytes.Cut(rest, []byte("-->"))
+		raw = append(bytes.Clone(before), after...)
+	}
 }
 
 // missing stands where something should be.

@@ -40,8 +40,7 @@ type heading struct {
 	ID, Text string
 }
 
-// reportPage renders the report. HTML in the Markdown is dropped and the rest is escaped, goldmark's default: names
-// and output of programs are in it.
+// reportPage renders the report. Everything in it is escaped, HTML included: it holds names and output of programs.
 func reportPage(source []byte, f folder, plots map[string][]byte, p *problems) ([]byte, error) {
 	md := goldmark.New(
 		goldmark.WithExtensions(extension.GFM),
@@ -103,6 +102,8 @@ func plainText(n ast.Node, source []byte) string {
 			if c.SoftLineBreak() || c.HardLineBreak() {
 				b.WriteByte(' ')
 			}
+		case *ast.RawHTML:
+			b.Write(visible(c.Segments.Value(source)))
 		case *ast.String:
 			b.Write(c.Value)
 		default:
