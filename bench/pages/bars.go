@@ -27,7 +27,7 @@ func drawBars(spec *plotSpec) ([]byte, error) {
 	setAxis(&p.Y, spec.Y, 0, high*1.05) // room for the value on the highest bar
 	p.X.Label.Text = spec.X.Label
 	p.X.Min, p.X.Max = -0.5, float64(len(spec.Bars.Groups))-0.5
-	p.X.Tick.Width = 0 // only the names: nothing is measured along x
+	p.X.Tick.Color = color.Transparent // only the names: nothing is measured along x
 	var names plot.ConstantTicks
 	for i, g := range spec.Bars.Groups {
 		names = append(names, plot.Tick{Value: float64(i), Label: g})
