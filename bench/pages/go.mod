@@ -5,7 +5,7 @@ go 1.26.8
 require (
 	github.com/google/pprof v0.0.0-20261016150608-1facf8f91b50
 	github.com/yuin/goldmark v1.8.7
-	golang.org/x/net v0.0.0-20201021035429-f5854403a974
+	golang.org/x/net v0.62.0
 	gonum.org/v1/plot v0.17.0
 )
 

@@ -58,7 +58,7 @@ func TestDraw(t *testing.T) {
 		},
 		"one point":     {`{"series":[{"name":"a","points":[{"x":5,"y":0}]}]}`, []string{">a<"}},
 		"one point log": {`{"x":{"log":true},"y":{"log":true},"series":[{"name":"a","points":[{"x":5,"y":0.07}]}]}`, []string{">5<"}},
-		"below 0":       {`{"series":[{"name":"a","points":[{"x":5,"y":-3},{"x":6,"y":3}]}]}`, []string{">-4<", ">4<"}},
+		"below 0":       {`{"series":[{"name":"a","points":[{"x":5,"y":-3},{"x":6,"y":3}]}]}`, []string{">-3<", ">3<"}},
 		"bars with a gap": {
 			`{"y":{"label":"ms"},"bars":{"groups":["discard","Kafka"],"series":[{"name":"a","values":[12345,null]}]}}`,
 			[]string{">discard<", ">Kafka<", ">12.3k<", ">10k<"},
