@@ -193,10 +193,19 @@ coverage: ## Print the coverage outside generated code; fail under COVERAGE_MIN 
 
 .PHONY: bench
 bench: ## Measure: throughput, latency, allocations, flamegraphs, report in bench/out
-	go run ./bench
-	@$(MAKE) --no-print-directory bench-pages
+	@measured=0; go run ./bench || measured=$$?; \
+	$(MAKE) --no-print-directory bench-pages; exit $$measured
 
 .PHONY: bench-pages
+# Both revisions take turns; BENCH=regexp chooses benchmarks, ROUNDS=n how often. End to end is BENCH=EndToEnd.
+BASE ?= HEAD
+BENCH ?= .
+ROUNDS ?= 6
+.PHONY: bench-compare
+bench-compare: $(BENCHSTAT) ## Measure this tree beside revision BASE and print benchstat (BENCH=regexp ROUNDS=n)
+	go run ./bench -base '$(BASE)' -bench '$(BENCH)' -rounds $(ROUNDS)
+	cd bench/out && $(BENCHSTAT) base=compare-base.txt this=compare-this.txt
+
 bench-pages: ## Draw plots, flame graphs and report.html of the last `make bench` again, without measuring
 	go -C $(PAGES) run . $(CURDIR)/bench/out
 

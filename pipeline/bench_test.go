@@ -93,11 +93,16 @@ func newBenchFrames(batch int) *benchFrames {
 // run sends messages until b.N events are on their way and waits for all of them. acked counts the events that
 // were answered with an acknowledgement.
 func (f *benchFrames) run(b *testing.B, tally *discardTally, send func(frame []byte), finish func(), acked *int) {
+	sent := 0
+	for sent < 16*f.window*f.batch { // events and messages are made once
+		send(f.frames[sent/f.batch%len(f.frames)])
+		sent += f.batch
+	}
+	warm := sent
 	b.ReportAllocs()
 	b.ResetTimer()
-	sent := 0
-	for i := 0; sent < b.N; i++ {
-		send(f.frames[i%len(f.frames)])
+	for sent-warm < b.N {
+		send(f.frames[sent/f.batch%len(f.frames)])
 		sent += f.batch
 	}
 	finish()
@@ -175,6 +180,7 @@ func benchGateway(b *testing.B, f *benchFrames) {
 		for len(inflight) > 0 {
 			oldest()
 		}
+		b.StopTimer()
 		p.Stop()
 		p.Close()
 	}, &acked)

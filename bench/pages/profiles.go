@@ -9,8 +9,12 @@ import (
 	"strings"
 )
 
-// kinds are taken of every benchmark.
+// kinds come in pairs: what takes processors and memory of one run, what makes goroutines wait of another, as recording
+// that costs something.
 var kinds = []string{"cpu", "alloc", "block", "mutex"}
+
+// partner is the kind that was taken in the same run.
+var partner = map[string]string{"cpu": "alloc", "alloc": "cpu", "block": "mutex", "mutex": "block"}
 
 // run is a benchmark with the kinds of profile that it has.
 type run struct {
@@ -18,10 +22,10 @@ type run struct {
 	kinds []string
 }
 
-// missing are the kinds that the benchmark lacks.
+// missing are the kinds that the benchmark lacks, though their partner is there.
 func (r run) missing() (list []string) {
 	for _, k := range kinds {
-		if !slices.Contains(r.kinds, k) {
+		if !slices.Contains(r.kinds, k) && slices.Contains(r.kinds, partner[k]) {
 			list = append(list, k)
 		}
 	}
