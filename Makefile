@@ -72,6 +72,9 @@ $(NODE_ENV)/complete:
 # $(call packages,FOLDERS): the patterns of those that exist.
 packages = $(patsubst %,./%/...,$(wildcard $(1)))
 
+# A module of its own, so that the product's go.mod knows nothing about drawing: ./... leaves it out.
+PAGES := bench/pages
+
 ##@ Use
 
 .PHONY: build
@@ -92,6 +95,7 @@ demo: build ## Start a gateway, send events, read them back with a Kafka client,
 .PHONY: deps
 deps: $(TOOLS) ## Fetch the modules and build the developer tools (minutes, the first time)
 	go mod download
+	go -C $(PAGES) mod download
 
 .PHONY: tools
 tools: $(TOOLS) ## Build the developer tools and print where they are
@@ -105,6 +109,7 @@ fmt: $(GOLANGCI_LINT) $(BUF) ## Format Go and proto files
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Lint all Go code, formatting included
 	$(GOLANGCI_LINT) run ./...
+	cd $(PAGES) && $(GOLANGCI_LINT) run ./...
 
 .PHONY: proto
 proto: $(BUF) $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) ## Generate the Go code of the proto files
@@ -127,10 +132,12 @@ test: ## Run all tests, the concurrent packages under -race too (2 cores: under 
 	$(if $(RACE),GOMAXPROCS=4 go test -vet=off -timeout 5m -race -count=1 $(RACE))
 	$(if $(LOCK_FREE),GOMAXPROCS=1 go test -vet=off -timeout 5m -race -count=1 $(LOCK_FREE))
 	go test -vet=off -tags poison -count=1 ./pipeline # retired buffers are overwritten
+	go -C $(PAGES) test -vet=off -timeout 5m ./...
 
 .PHONY: test-short
 test-short: ## Run the quick tests only
 	go test -vet=off -short ./...
+	go -C $(PAGES) test -vet=off -short ./...
 
 .PHONY: test-order
 test-order: ## Hold the order of events in all 4,096 shapes of the pipeline (under 3 minutes)
@@ -186,7 +193,21 @@ coverage: ## Print the coverage outside generated code; fail under COVERAGE_MIN 
 
 .PHONY: bench
 bench: ## Measure: throughput, latency, allocations, flamegraphs, report in bench/out
-	go run ./bench
+	@measured=0; go run ./bench || measured=$$?; \
+	$(MAKE) --no-print-directory bench-pages; exit $$measured
+
+.PHONY: bench-pages
+# Both revisions take turns; BENCH=regexp chooses benchmarks, ROUNDS=n how often. End to end is BENCH=EndToEnd.
+BASE ?= HEAD
+BENCH ?= .
+ROUNDS ?= 6
+.PHONY: bench-compare
+bench-compare: $(BENCHSTAT) ## Measure this tree beside revision BASE and print benchstat (BENCH=regexp ROUNDS=n)
+	go run ./bench -base '$(BASE)' -bench '$(BENCH)' -rounds $(ROUNDS)
+	cd bench/out && $(BENCHSTAT) base=compare-base.txt this=compare-this.txt
+
+bench-pages: ## Draw plots, flame graphs and report.html of the last `make bench` again, without measuring
+	go -C $(PAGES) run . $(CURDIR)/bench/out
 
 ##@ Containers (need Docker with Compose)
 

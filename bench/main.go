@@ -1,129 +1,150 @@
 package main
 
-// The runs and their order.
+// The command line, and the order of the sections.
 
 import (
 	"context"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"regexp"
+	"syscall"
 	"time"
 )
 
+const usage = `Measures the gateway beside plain ways to do the same and beside the limits of its libraries, and leaves tables, data of
+plots, profiles and raw output in -out. bench/pages makes pages of them (make bench does both).
+
+Examples:
+  go run ./bench                              everything, under 15 minutes on two processors
+  go run ./bench -only limits -rounds 9       one section, more rounds
+  go run ./bench -base HEAD~1 -bench Decode   this tree beside another revision, for benchstat
+
+Sections: %s
+
+`
+
+type options struct {
+	out, only, base, benchmarks string
+	rounds                      int
+	span                        time.Duration
+}
+
 func main() {
-	rounds := flag.Int("rounds", 5, "rounds of each comparison")
-	events := flag.Int("events", 3_000_000, "events of one end-to-end run")
-	out := flag.String("out", "bench/out", "folder for the report")
-	skipMicro := flag.Bool("skip-micro", false, "leave out the packages' own benchmarks")
-	empty := flag.Bool("serve-empty", false, "only serve empty calls (used by the runner itself)")
+	var o options
+	flag.StringVar(&o.out, "out", "bench/out", "folder for the report")
+	flag.StringVar(&o.only, "only", "", "regular expression of the sections to run; empty runs all")
+	flag.IntVar(&o.rounds, "rounds", 5, "rounds of what goals are judged by; curves take about half as many")
+	flag.DurationVar(&o.span, "span", 1200*time.Millisecond, "how long an end-to-end run is measured")
+	flag.StringVar(&o.base, "base", "", "compare this tree with a revision of it, and measure nothing else")
+	flag.StringVar(&o.benchmarks, "bench", ".", "with -base: regular expression of the benchmarks")
 	flag.Usage = func() {
-		fmt.Fprintf(flag.CommandLine.Output(), "Measures the gateway beside the plain baseline and writes a report.\n\nExample: go run ./bench -rounds 3\n\n")
+		fmt.Fprintf(flag.CommandLine.Output(), usage, sectionNames())
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	err := error(nil)
-	if *empty {
-		err = serveEmpty()
-	} else {
-		err = measure(*rounds, *events, *out, *skipMicro)
-	}
-	if err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := o.measure(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
 		os.Exit(1)
 	}
 }
 
-func measure(rounds, events int, out string, skipMicro bool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
-	defer cancel()
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return err
+// section is a part of the report that can be run alone.
+type section struct {
+	name string
+	run  func(*bench, context.Context, *report) error
+}
+
+var sections = []section{
+	{"limits", (*bench).limits},
+	{"stores", (*bench).stores},
+	{"calls", (*bench).calls},
+	{"shapes", (*bench).shapes},
+	{"sizes", (*bench).sizes},
+	{"streams", (*bench).manyStreams},
+	{"latency", (*bench).latency},
+	{"scaling", (*bench).scaling},
+	{"profiles", (*bench).profileShapes},
+	{"micro", (*bench).micro},
+}
+
+func sectionNames() (names string) {
+	for _, s := range sections {
+		names += s.name + " "
+	}
+	return names
+}
+
+func (o *options) measure(ctx context.Context) (err error) {
+	only, err := regexp.Compile(o.only)
+	if err != nil {
+		return fmt.Errorf("-only=%q: %w", o.only, err)
+	}
+	if o.rounds < 1 || o.span <= 0 {
+		return fmt.Errorf("-rounds=%d -span=%v: both more than 0", o.rounds, o.span)
 	}
 	dir, err := os.MkdirTemp("", "event-gateway-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
-	say("building")
-	bin, err := build(dir)
-	if err != nil {
-		return err
+	b := &bench{out: o.out, dir: dir, rounds: o.rounds, span: o.span}
+	if o.base != "" {
+		return b.compare(ctx, o.base, o.benchmarks)
 	}
-	b := &bench{bin: bin, out: out, logs: dir}
-	r := &report{}
-	r.head(rounds)
-	err = b.all(ctx, r, rounds, events, skipMicro)
-	file := filepath.Join(out, "report.md")
-	if e := os.WriteFile(file, []byte(r.b.String()), 0o644); err == nil {
-		err = e
-	}
-	if err == nil {
-		say("report: %s", file)
-	}
-	return err
+	return b.sections(ctx, only)
 }
 
-func (b *bench) all(ctx context.Context, r *report, rounds, events int, skipMicro bool) error {
-	for _, l := range []load{
-		{name: "batches of 100 on 2 streams", count: events, batch: 100, streams: 2, size: 370},
-		{name: "single events on 2 streams", count: events / 10, batch: 1, streams: 2, size: 370},
-	} {
-		if err := b.compare(ctx, r, l, rounds); err != nil {
+// sections runs what was asked for and writes the report, also of a run that was stopped.
+func (b *bench) sections(ctx context.Context, only *regexp.Regexp) (err error) {
+	began := time.Now()
+	for _, stale := range []string{"plots", "profiles", "flame", "report.md", "report.html", "runs.jsonl", "micro.txt"} {
+		if err := os.RemoveAll(filepath.Join(b.out, stale)); err != nil {
 			return err
 		}
 	}
-	if err := b.profile(ctx, r, events); err != nil {
+	if err := os.MkdirAll(filepath.Join(b.out, "profiles"), 0o755); err != nil {
 		return err
 	}
-	say("unary, one caller")
-	f, err := b.unary(ctx, rounds, 5000)
+	file, err := os.Create(filepath.Join(b.out, "runs.jsonl"))
 	if err != nil {
 		return err
 	}
-	r.unary(f)
-	if skipMicro {
-		return nil
+	defer file.Close() //nolint:errcheck // each line is written at once
+	b.runs = &runLog{file}
+	say("building")
+	if b.bin, err = build(b.dir); err != nil {
+		return err
 	}
-	say("the packages' benchmarks")
-	return b.micro(ctx, r)
-}
-
-// compare runs one load against gateway and baseline in turns.
-func (b *bench) compare(ctx context.Context, r *report, l load, rounds int) error {
-	runs := map[string][]figures{}
-	for i := range rounds {
-		for _, which := range []string{"gateway", "baseline"} {
-			f, err := b.run(ctx, which, l, "")
-			if err != nil {
-				return err
-			}
-			say("%s, round %d of %d: %s %.0f events/s, %.0f ns CPU an event", l.name, i+1, rounds, which, f.rate, f.serverCPU)
-			runs[which] = append(runs[which], f)
+	if b.kafka, err = b.startKafka(); err != nil {
+		say("without Apache Kafka: %v", err)
+		b.kafkaAway = err
+	} else {
+		defer func() { _ = b.kafka.end() }()
+	}
+	r := &report{out: b.out, plots: map[string]any{}}
+	for _, s := range sections {
+		if !only.MatchString(s.name) || ctx.Err() != nil {
+			continue
+		}
+		say("%v: section %s", time.Since(began).Round(time.Second), s.name)
+		if err := s.run(b, ctx, r); err != nil {
+			b.fail(fmt.Errorf("section %s: %w", s.name, err))
 		}
 	}
-	r.load(l, runs["gateway"], runs["baseline"])
-	return nil
-}
-
-// profile takes a CPU profile of the gateway under the first load and lists where the time goes.
-func (b *bench) profile(ctx context.Context, r *report, events int) error {
-	say("profile")
-	file := filepath.Join(b.out, "gateway.cpu.pprof")
-	if _, err := b.run(ctx, "gateway", load{name: "profile", count: 2 * events, batch: 100, streams: 2, size: 370}, file); err != nil {
+	if err := r.write(b.rounds, b.failures); err != nil {
 		return err
 	}
-	top, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", "-nodecount", "40", file).Output()
-	if err != nil {
-		return fmt.Errorf("reading the profile: %w", err)
+	say("measured in %v; the report: %s", time.Since(began).Round(time.Second), filepath.Join(b.out, "report.md"))
+	if len(b.failures) > 0 {
+		return fmt.Errorf("%d runs are no result; they are listed in the report", len(b.failures))
 	}
-	stages, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-tags", file).Output()
-	if err != nil {
-		return fmt.Errorf("reading the profile: %w", err)
-	}
-	r.addf("\n## Where the gateway's CPU goes\n\n`go tool pprof -http=: %s` draws it. By stage, then by function:\n\n```\n%s\n%s```\n", file, stages, top)
-	return nil
+	return ctx.Err()
 }
 
 // say prints progress.

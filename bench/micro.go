@@ -1,26 +1,217 @@
 package main
 
-// The packages' own benchmarks, for benchstat.
+// The packages' own benchmarks: each row of the table is one that has an impl=gateway and at least one impl=plain-...,
+// run in turns. Beside them, at no cost, the idle gateway: its CPU time over a minute in which the benchmarks run.
 
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+
+	"golang.org/x/perf/benchfmt"
 )
 
-// micro runs go test -bench and keeps its output.
-func (b *bench) micro(ctx context.Context, r *report) error {
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchtime", "200ms", "-count", "5",
-		"./ring", "./stages", "./pipeline", "./transport", "./kafka", "./bench")
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, os.Stderr
-	err := cmd.Run()
-	file := filepath.Join(b.out, "micro.txt")
-	if e := os.WriteFile(file, out.Bytes(), 0o644); err == nil {
-		err = e
+// benchmarked are the packages with benchmarks.
+var benchmarked = []string{"ring", "stages", "pipeline", "transport", "kafka", "cli", "bench"}
+
+// testBinary is a package's tests, built once.
+type testBinary struct{ tree, pkg, file string }
+
+// buildTests compiles the packages' tests in a tree of this project.
+func buildTests(ctx context.Context, tree, into string, packages []string) (all []testBinary, err error) {
+	for _, pkg := range packages {
+		t := testBinary{tree, pkg, filepath.Join(into, pkg+".test")}
+		cmd := exec.CommandContext(ctx, "go", "test", "-c", "-o", t.file, "./"+pkg)
+		cmd.Dir, cmd.Stderr = tree, os.Stderr
+		if err := cmd.Run(); err != nil {
+			return nil, fmt.Errorf("building the tests of %s: %w", pkg, err)
+		}
+		all = append(all, t)
 	}
-	r.addf("\n## Packages\n\nRaw output for benchstat: micro.txt\n\n```\n%s```\n", out.String())
-	return err
+	return all, nil
+}
+
+// run runs benchmarks once and returns what they printed.
+func (t testBinary) run(ctx context.Context, pattern, benchtime string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, t.file, append([]string{"-test.run=^$", "-test.bench=" + pattern, "-test.benchtime=" + benchtime, "-test.timeout=5m"}, args...)...)
+	cmd.Dir = filepath.Join(t.tree, t.pkg)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return out, fmt.Errorf("benchmarks of %s: %w\n%s", t.pkg, err, out)
+	}
+	return out, nil
+}
+
+func (b *bench) micro(ctx context.Context, r *report) error {
+	idle, err := b.watchIdle(ctx)
+	if err != nil {
+		return err
+	}
+	defer idle.end()
+	tests, err := buildTests(ctx, ".", b.dir, benchmarked)
+	if err != nil {
+		return err
+	}
+	var raw bytes.Buffer
+	for round := range b.rounds {
+		for _, t := range tests {
+			say("benchmarks of %s, round %d of %d", t.pkg, round+1, b.rounds)
+			out, err := t.run(ctx, ".", "50ms")
+			raw.Write(out)
+			if err != nil {
+				b.fail(err)
+			}
+		}
+	}
+	if err := os.WriteFile(filepath.Join(b.out, "micro.txt"), raw.Bytes(), 0o644); err != nil {
+		return err
+	}
+	rows, err := readMicro(raw.Bytes())
+	if err != nil {
+		return err
+	}
+	r.micro(rows, b.rounds)
+	b.microProfiles(ctx, tests, rows)
+	return b.judgeIdle(ctx, r, idle)
+}
+
+// microProfiles runs every benchmark once more, for its profiles.
+func (b *bench) microProfiles(ctx context.Context, tests []testBinary, rows []*microRow) {
+	done := map[string]bool{}
+	for _, row := range rows {
+		top, _, _ := strings.Cut(row.name, "/")
+		if done[top] {
+			continue
+		}
+		done[top] = true
+		for _, t := range tests {
+			if t.pkg != row.pkg {
+				continue
+			}
+			say("profiles of Benchmark%s", top)
+			file := func(kind string) string {
+				abs, _ := filepath.Abs(filepath.Join(b.out, "profiles", "micro-"+top+"."+kind+".pprof"))
+				return abs
+			}
+			if _, err := t.run(ctx, "^Benchmark"+top+"$", "100ms", "-test.cpuprofile="+file("cpu"), "-test.memprofile="+file("alloc"), "-test.memprofilerate=4096"); err != nil {
+				b.fail(err)
+			}
+		}
+	}
+}
+
+// microRow is a benchmark with what its implementations gave.
+type microRow struct {
+	pkg, name string
+	impls     []*microImpl
+}
+
+type microImpl struct {
+	name                 string
+	nanos, bytes, allocs []float64 // one of each round
+}
+
+// perEvent is the unit of benchmarks whose operation is more than an event.
+const perEvent = "ns/event"
+
+// readMicro sorts the benchmarks' output into rows, in the order in which they first came.
+func readMicro(raw []byte) (rows []*microRow, err error) {
+	reader := benchfmt.NewReader(bytes.NewReader(raw), "micro.txt")
+	for reader.Scan() {
+		switch rec := reader.Result().(type) {
+		case *benchfmt.SyntaxError:
+			err = errors.Join(err, rec)
+		case *benchfmt.Result:
+			rows = addResult(rows, rec)
+		}
+	}
+	return rows, errors.Join(err, reader.Err())
+}
+
+func addResult(rows []*microRow, rec *benchfmt.Result) []*microRow {
+	name, impl := string(rec.Name.Full()), "gateway"
+	if cut := strings.LastIndex(name, "-"); cut > 0 && strings.Trim(name[cut+1:], "0123456789") == "" {
+		name = name[:cut] // GOMAXPROCS
+	}
+	if before, after, ok := strings.Cut(name, "/impl="); ok {
+		name, impl = before, after
+	}
+	pkg := rec.GetConfig("pkg")
+	pkg = pkg[strings.LastIndex(pkg, "/")+1:]
+	var row *microRow
+	for _, have := range rows {
+		if have.pkg == pkg && have.name == name {
+			row = have
+		}
+	}
+	if row == nil {
+		row = &microRow{pkg: pkg, name: name}
+		rows = append(rows, row)
+	}
+	m := row.impl(impl)
+	if m == nil {
+		m = &microImpl{name: impl}
+		row.impls = append(row.impls, m)
+	}
+	nanos, ok := rec.Value(perEvent)
+	if !ok {
+		seconds, _ := rec.Value("sec/op")
+		nanos = seconds * 1e9
+	}
+	size, _ := rec.Value("B/op")
+	allocs, _ := rec.Value("allocs/op")
+	m.nanos, m.bytes, m.allocs = append(m.nanos, nanos), append(m.bytes, size), append(m.allocs, allocs)
+	return rows
+}
+
+func (row *microRow) impl(name string) *microImpl {
+	for _, m := range row.impls {
+		if m.name == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// micro adds the table and judges the goals about it.
+func (r *report) micro(rows []*microRow, rounds int) {
+	r.addf("\n## Parts\n\nGo benchmarks, %d rounds in turns; an operation is one event unless the name says otherwise. Raw output for benchstat: "+
+		"[micro.txt](micro.txt).\n", rounds)
+	table := [][]string{{"package", "benchmark", "gateway, ns", "B", "allocations", "plain way", "ns", "B", "allocations", "plain by gateway"}}
+	for _, row := range rows {
+		ours := row.impl("gateway")
+		cells := []string{row.pkg, row.name, "", "", "", "", "", "", "", ""}
+		if ours != nil {
+			cells[2], cells[3], cells[4] = ours.cells()
+		}
+		plain := 0
+		for _, m := range row.impls {
+			if m == ours {
+				continue
+			}
+			plain++
+			cells[5] = strings.TrimPrefix(m.name, "plain-")
+			cells[6], cells[7], cells[8] = m.cells()
+			cells[9] = ""
+			if ours != nil {
+				cells[9] = spread(ratios(m.nanos, ours.nanos), "%.1f")
+			}
+			table = append(table, append([]string(nil), cells...))
+			cells[0], cells[1], cells[2], cells[3], cells[4] = "", "", "", "", ""
+		}
+		if plain == 0 {
+			table = append(table, cells)
+		}
+	}
+	r.table(table)
+	r.judgeMicro(rows)
+}
+
+func (m *microImpl) cells() (nanos, size, allocs string) {
+	return spread(m.nanos, "%.1f"), fmt.Sprintf("%.0f", median(m.bytes)), fmt.Sprintf("%.0f", median(m.allocs))
 }

@@ -58,8 +58,8 @@ func pathFrames(tb testing.TB) (frames [][]byte) {
 }
 
 func BenchmarkFrameToProduce(b *testing.B) {
-	b.Run("gateway", benchGatewayPath)
-	b.Run("franz-go_alone", benchFranzGo)
+	b.Run("impl=gateway", benchGatewayPath)
+	b.Run("impl=plain-franz-go", benchFranzGo)
 }
 
 func benchGatewayPath(b *testing.B) {

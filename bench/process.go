@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -13,24 +14,38 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
 
-// binaries are the programs of a run.
-type binaries struct{ gateway, baseline, discard string }
+// binaries are the programs of a run. The generator is a gateway, too: this tree's, whichever is measured.
+type binaries struct{ gateway, generator, baseline, discard, franzgo, rawgrpc, kafka string }
 
-// build compiles the programs into dir.
+// build compiles the programs into dir, the way make build does.
 func build(dir string) (binaries, error) {
-	b := binaries{filepath.Join(dir, "gateway"), filepath.Join(dir, "baseline"), filepath.Join(dir, "discard")}
-	for out, pkg := range map[string]string{b.gateway: ".", b.baseline: "./bench/baseline", b.discard: "./bench/discard/run"} {
-		cmd := exec.Command("go", "build", "-o", out, pkg)
-		cmd.Stderr = os.Stderr
-		if err := cmd.Run(); err != nil {
-			return b, fmt.Errorf("building %s: %w", pkg, err)
+	in := func(name string) string { return filepath.Join(dir, name) }
+	b := binaries{in("gateway"), in("gateway"), in("baseline"), in("discard"), in("franzgo"), in("rawgrpc"), in("kafkarun")}
+	for _, p := range []struct{ out, pkg string }{
+		{b.gateway, "."}, {b.baseline, "./bench/baseline"}, {b.discard, "./bench/discard/run"}, {b.franzgo, "./bench/limits/franzgo"},
+		{b.rawgrpc, "./bench/limits/rawgrpc"}, {b.kafka, "./kafka/kafkatest/run"},
+	} {
+		if err := buildOne(".", p.out, p.pkg); err != nil {
+			return b, err
 		}
 	}
 	return b, nil
+}
+
+// buildOne compiles one package of the module in folder tree.
+func buildOne(tree, out, pkg string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-o", out, pkg)
+	cmd.Dir, cmd.Stderr = tree, os.Stderr
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("building %s in %s: %w", pkg, tree, err)
+	}
+	return nil
 }
 
 // process is a running child.
@@ -93,6 +108,26 @@ func (p *process) cpu() time.Duration {
 	return total
 }
 
+// family is the processor time of a child and of its children, counted by the kernel in ticks of 10 ms, with that of
+// threads that have ended.
+func (p *process) family() time.Duration {
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", p.cmd.Process.Pid))
+	ticks := 0
+	for _, pid := range append(strings.Fields(string(children)), strconv.Itoa(p.cmd.Process.Pid)) {
+		raw, err := os.ReadFile("/proc/" + pid + "/stat")
+		if err != nil {
+			continue
+		}
+		// The name, in parentheses, may hold anything; utime and stime are the 12th and 13th field after it.
+		if fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:])); len(fields) > 13 {
+			user, _ := strconv.Atoi(fields[11])
+			system, _ := strconv.Atoi(fields[12])
+			ticks += user + system
+		}
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
 // peak is the child's largest resident size in bytes so far.
 func (p *process) peak() int64 {
 	file, err := os.Open(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
@@ -129,14 +164,12 @@ func freePort() (int, error) {
 	return port, l.Close()
 }
 
-// gatewayAt is a running gateway with its addresses.
-type gatewayAt struct {
-	*process
-	grpc, http string
+// startGateway starts the gateway on free ports and waits until it is ready.
+func (b *bench) startGateway(ctx context.Context, env []string) (*server, error) {
+	return startGateway(ctx, b.bin.gateway, b.log("gateway"), env)
 }
 
-// startGateway starts the gateway on free ports and waits until it is ready.
-func startGateway(ctx context.Context, log, program string, env ...string) (*gatewayAt, error) {
+func startGateway(ctx context.Context, program, log string, env []string) (*server, error) {
 	grpcPort, err := freePort()
 	if err != nil {
 		return nil, err
@@ -154,18 +187,18 @@ func startGateway(ctx context.Context, log, program string, env ...string) (*gat
 		return nil, err
 	}
 	p.rest()
-	g := &gatewayAt{p, fmt.Sprintf("127.0.0.1:%d", grpcPort), fmt.Sprintf("127.0.0.1:%d", httpPort)}
+	v := &server{p, fmt.Sprintf("127.0.0.1:%d", grpcPort), fmt.Sprintf("127.0.0.1:%d", httpPort)}
 	for {
-		if r, err := http.Get("http://" + g.http + "/ready"); err == nil {
+		if r, err := http.Get("http://" + v.http + "/ready"); err == nil {
 			_ = r.Body.Close()
 			if r.StatusCode == http.StatusOK {
-				return g, nil
+				return v, nil
 			}
 		}
 		select {
 		case <-ctx.Done():
-			_ = g.end()
-			return nil, fmt.Errorf("the gateway is not ready: %w; see %s", ctx.Err(), log)
+			_ = v.end()
+			return nil, fmt.Errorf("the gateway is not ready: %w; the end of its log:\n%s", ctx.Err(), tail(log))
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

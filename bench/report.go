@@ -1,73 +1,191 @@
 package main
 
-// Medians, ratios and the report.
+// The report: Markdown that grows while the runs go on, the table of goals before it, and the data of its plots.
+// bench/pages draws the plots and makes the page of it.
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 )
 
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	if len(sorted) == 0 {
-		return 0
+// report collects text; write puts it together.
+type report struct {
+	out   string
+	goals []string // rows
+	body  strings.Builder
+	plots map[string]any
+}
+
+func (r *report) addf(format string, args ...any) { fmt.Fprintf(&r.body, format, args...) }
+
+// goal adds a row to the table of goals. A goal that is missed says so.
+func (r *report) goal(what, want, got string, met bool) {
+	verdict := "yes"
+	if !met {
+		verdict = "**no**"
 	}
-	return sorted[len(sorted)/2]
+	r.goals = append(r.goals, fmt.Sprintf("| %s | %s | %s | %s |\n", what, want, got, verdict))
 }
 
-// spread prints median (minimum to maximum).
-func spread(values []float64, format string) string {
-	return fmt.Sprintf(format+" ("+format+" to "+format+")", median(values), slices.Min(values), slices.Max(values))
-}
-
-// column picks one figure of each run.
-func column(runs []figures, pick func(figures) float64) (values []float64) {
-	for _, r := range runs {
-		values = append(values, pick(r))
+// table adds a table; the first row is the head.
+func (r *report) table(rows [][]string) {
+	r.addf("\n")
+	for i, row := range rows {
+		r.addf("| %s |\n", strings.Join(row, " | "))
+		if i == 0 {
+			r.addf("|%s\n", strings.Repeat("---|", len(row)))
+		}
 	}
-	return values
+	r.addf("\n")
 }
 
-// ratios divides pair by pair: run i of a by run i of b, which were neighbours in time.
-func ratios(a, b []float64) (values []float64) {
-	for i := range a {
-		values = append(values, a[i]/b[i])
+// endToEnd is the table of scenes by their labels.
+func (r *report) endToEnd(head string, labels []string, all []series) {
+	rows := [][]string{{head, "events/s", "server CPU, ns", "generator CPU, ns", "broker CPU, ns", "p50, ms", "p99, ms", "p99.9, ms", "peak, MiB"}}
+	for i, s := range all {
+		row := []string{labels[i]}
+		if len(s) == 0 {
+			rows = append(rows, append(row, "no result: see Failures", "", "", "", "", "", "", ""))
+			continue
+		}
+		low, high := extremes(s.column(rate))
+		row = append(row, fmt.Sprintf("%s (%s to %s)", count(s.of(rate)), count(low), count(high)))
+		for _, pick := range []func(figures) float64{serverCPU, clientCPU, brokerCPU} {
+			row = append(row, fmt.Sprintf("%.0f", s.of(pick)))
+		}
+		for _, pick := range []func(figures) float64{p50, p99, p999} {
+			row = append(row, fmt.Sprintf("%.2f", s.of(pick)))
+		}
+		rows = append(rows, append(row, fmt.Sprintf("%.0f", s.of(peak))))
 	}
-	return values
+	r.table(rows)
 }
 
-// report is the Markdown text that grows while the runs go on.
-type report struct{ b strings.Builder }
-
-func (r *report) addf(format string, args ...any) { fmt.Fprintf(&r.b, format, args...) }
-
-func (r *report) head(rounds int) {
-	r.addf("# Event Gateway: measurements\n\n%s, %s/%s, GOMAXPROCS %d, %s. ", time.Now().UTC().Format(time.RFC3339),
-		runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), runtime.Version())
-	r.addf("%d rounds; runs that are compared were taken in turns; figures are median (minimum to maximum).\n", rounds)
-}
-
-func (r *report) load(l load, gateway, baseline []figures) {
-	r.addf("\n## End to end: %s\n\n", l.name)
-	r.addf("%d events of %d bytes of data a run, %d streams, %d events a message; generator, gateway and discarding broker on this machine.\n\n",
-		l.count, l.size, l.streams, max(l.batch, 1))
-	r.addf("| | gateway | plain baseline | gateway / baseline |\n|---|---|---|---|\n")
-	row := func(name, format string, pick func(figures) float64) {
-		g, b := column(gateway, pick), column(baseline, pick)
-		r.addf("| %s | %s | %s | %s |\n", name, spread(g, format), spread(b, format), spread(ratios(g, b), "%.2f"))
+func extremes(values []float64) (low, high float64) {
+	low, high = values[0], values[0]
+	for _, v := range values {
+		low, high = min(low, v), max(high, v)
 	}
-	row("events/s", "%.0f", func(f figures) float64 { return f.rate })
-	row("server CPU, ns an event", "%.0f", func(f figures) float64 { return f.serverCPU })
-	row("generator CPU, ns an event", "%.0f", func(f figures) float64 { return f.clientCPU })
-	row("p50, ms", "%.2f", func(f figures) float64 { return f.p50 })
-	row("p99, ms", "%.2f", func(f figures) float64 { return f.p99 })
-	row("peak memory, MiB", "%.0f", func(f figures) float64 { return float64(f.peak) / (1 << 20) })
+	return low, high
 }
 
-func (r *report) unary(f unaryFigures) {
-	r.addf("\n## Unary, one caller\n\n| | median latency, us |\n|---|---|\n| empty gRPC call | %s |\n| IngestEvent, acknowledged | %s |\n| ratio | %s |\n",
-		spread(f.empty, "%.0f"), spread(f.gateway, "%.0f"), spread(ratios(f.gateway, f.empty), "%.2f"))
+// axis, point, line, plot and bars are the data of a plot as bench/pages reads them.
+type axis struct {
+	Label string `json:"label"`
+	Log   bool   `json:"log,omitempty"`
+}
+
+type point struct {
+	X    float64 `json:"x"`
+	Y    float64 `json:"y"`
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
+}
+
+type line struct {
+	Name   string  `json:"name"`
+	Points []point `json:"points"`
+}
+
+type plot struct {
+	Title  string `json:"title"`
+	X      axis   `json:"x"`
+	Y      axis   `json:"y"`
+	Series []line `json:"series"`
+}
+
+type barSeries struct {
+	Name   string    `json:"name"`
+	Values []float64 `json:"values"`
+}
+
+type barGroups struct {
+	Groups []string    `json:"groups"`
+	Series []barSeries `json:"series"`
+}
+
+type barPlot struct {
+	Title string    `json:"title"`
+	Y     axis      `json:"y"`
+	Bars  barGroups `json:"bars"`
+}
+
+// plot adds a picture; lines without a point are left out, and so is a picture without a line.
+func (r *report) plot(name string, p plot) {
+	kept := p.Series[:0]
+	for _, l := range p.Series {
+		if len(l.Points) > 0 {
+			kept = append(kept, l)
+		}
+	}
+	if p.Series = kept; len(kept) > 0 {
+		r.picture(name, p.Title, p)
+	}
+}
+
+func (r *report) picture(name, title string, data any) {
+	r.plots[name] = data
+	r.addf("\n![%s](plots/%s.svg)\n", title, name)
+}
+
+// at is the point of a series for one figure.
+func at(x float64, s series, pick func(figures) float64) []point {
+	if len(s) == 0 {
+		return nil
+	}
+	low, high := extremes(s.column(pick))
+	return []point{{x, s.of(pick), low, high}}
+}
+
+// write leaves report.md and plots/*.json.
+func (r *report) write(rounds int, failures []string) error {
+	var text strings.Builder
+	fmt.Fprintf(&text, "# Event Gateway: measurements\n\n%s, %s/%s, %d processors%s, %s. ", time.Now().UTC().Format(time.RFC3339),
+		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), processor(), runtime.Version())
+	fmt.Fprintf(&text, "Runs that are compared took turns, %d rounds unless a table says otherwise; figures are the median (minimum to maximum).\n\n", rounds)
+	text.WriteString("Generator, server and broker are processes of this one machine and share its processors: rates are those of all three " +
+		"together. CPU is that of the named process, an event. Latency is from handing a message to gRPC until its answer; at a fixed rate from " +
+		"the time at which it was due. After each run the broker's end offsets are compared with what was acknowledged; a run that differs, or in which an " +
+		"event was refused, is no result.\n\n")
+	if len(r.goals) > 0 {
+		text.WriteString("## Goals\n\n| what | goal | measured | met |\n|---|---|---|---|\n" + strings.Join(r.goals, "") + "\n")
+	}
+	text.WriteString("## Failures\n\n")
+	if len(failures) == 0 {
+		text.WriteString("None.\n")
+	}
+	for _, f := range failures {
+		fmt.Fprintf(&text, "```\n%s\n```\n", f)
+	}
+	text.WriteString(r.body.String())
+	text.WriteString("\n## Flamegraphs\n\n<!-- flamegraphs -->\n")
+	if err := os.MkdirAll(filepath.Join(r.out, "plots"), 0o755); err != nil {
+		return err
+	}
+	for name, data := range r.plots {
+		raw, err := json.MarshalIndent(data, "", " ")
+		if err != nil {
+			return fmt.Errorf("plot %s: %w", name, err)
+		}
+		if err := os.WriteFile(filepath.Join(r.out, "plots", name+".json"), raw, 0o644); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(r.out, "report.md"), []byte(text.String()), 0o644)
+}
+
+// processor is the model that the kernel names, or nothing.
+func processor() string {
+	raw, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(raw)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return " (" + strings.TrimSpace(value) + ")"
+		}
+	}
+	return ""
 }

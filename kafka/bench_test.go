@@ -1,12 +1,21 @@
 package kafka
 
+// What an event costs between the graph and franz-go.
+
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
+	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
 	"github.com/event-gateway/event-gateway/stages"
 )
 
@@ -25,16 +34,144 @@ func benchEvent(p *stages.Partition, i int) *stages.Event {
 	return ev
 }
 
-// BenchmarkFill is our own share of an event: its record laid out.
-func BenchmarkFill(b *testing.B) {
+// benchEvents is how many distinct events records are made of.
+const benchEvents = 512
+
+// BenchmarkRecord lays an event out as a record: from its views and with its own
+// time, beside doing so from the generated struct with memory for every record.
+func BenchmarkRecord(b *testing.B) {
+	events, structs := make([]*stages.Event, benchEvents), make([]*eventv1.Event, benchEvents)
+	for i := range events {
+		events[i] = benchEvent(testTopic.Partitions()[0], i)
+		events[i].Nanos = int32(i) * 1000
+		structs[i] = structOf(events[i])
+	}
 	for _, format := range []Format{FormatBinary, FormatEvent} {
-		b.Run(string(format), func(b *testing.B) {
-			ev, clock := benchEvent(testTopic.Partitions()[0], 1), timeText{}
-			b.ReportAllocs()
-			for b.Loop() {
-				recordOf(ev).fill(context.Background(), format, ev, &clock)
+		clock, size := timeText{}, 0
+		for i, ev := range events { // also makes the records
+			recordOf(ev).fill(context.Background(), format, ev, &clock)
+			got := &recordOf(ev).kafka
+			want, err := plainRecord(format, testTopic.Name, ev.Msg.Received, structs[i])
+			if err != nil {
+				b.Fatal(err)
 			}
+			sameRecord(b, format, got, want)
+			size += recordBytes(want)
+		}
+		b.Run("format="+string(format)+"/impl=gateway", func(b *testing.B) {
+			benchRecords(b, size, func(i int) *kgo.Record {
+				r := recordOf(events[i])
+				r.fill(context.Background(), format, events[i], &clock)
+				return &r.kafka
+			})
 		})
+		b.Run("format="+string(format)+"/impl=plain-kgo.Record", func(b *testing.B) {
+			benchRecords(b, size, func(i int) *kgo.Record {
+				r, err := plainRecord(format, testTopic.Name, events[i].Msg.Received, structs[i])
+				if err != nil {
+					b.Fatal(err)
+				}
+				return r
+			})
+		})
+	}
+}
+
+// benchRecords makes records in turn; size is what all of them together hold.
+func benchRecords(b *testing.B, size int, make func(i int) *kgo.Record) {
+	rounds := (b.N + benchEvents - 1) / benchEvents
+	got := 0
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		got += recordBytes(make(i % benchEvents))
+	}
+	b.StopTimer()
+	for i := b.N; i < rounds*benchEvents; i++ { // whole rounds have a known size
+		got += recordBytes(make(i % benchEvents))
+	}
+	if got != rounds*size {
+		b.Fatalf("the records have %d bytes, want %d", got, rounds*size)
+	}
+}
+
+func recordBytes(r *kgo.Record) int {
+	n := len(r.Key) + len(r.Value)
+	for i := range r.Headers {
+		n += len(r.Headers[i].Key) + len(r.Headers[i].Value)
+	}
+	return n
+}
+
+// structOf is the event as the generated code would have decoded it.
+func structOf(ev *stages.Event) *eventv1.Event {
+	out := &eventv1.Event{
+		Id: string(ev.ID.Value), Source: string(ev.Source.Value), Type: string(ev.Type.Value), Subject: string(ev.Subject.Value),
+		Data: bytes.Clone(ev.Data), DataContentType: string(ev.DataContentType.Value), PartitionKey: string(ev.PartitionKey.Value),
+		Timestamp: timestamppb.New(ev.Time()), Metadata: map[string]string{},
+	}
+	for _, m := range ev.Metadata {
+		out.Metadata[string(m.Name)] = string(m.Value)
+	}
+	return out
+}
+
+// plainRecord is the mapping as one would write it first.
+func plainRecord(format Format, topic string, received time.Time, ev *eventv1.Event) (*kgo.Record, error) {
+	r := &kgo.Record{Topic: topic, Timestamp: received, Value: ev.Data}
+	if ev.PartitionKey != "" {
+		r.Key = []byte(ev.PartitionKey)
+	}
+	if format == FormatEvent {
+		value, err := proto.Marshal(ev)
+		r.Value, r.Headers = value, []kgo.RecordHeader{{Key: headerContentType, Value: []byte(eventContentType)}}
+		return r, err
+	}
+	r.Headers = make([]kgo.RecordHeader, 0, attributes+len(ev.Metadata))
+	add := func(name, value string) {
+		if value != "" {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: name, Value: []byte(value)})
+		}
+	}
+	add(headerSpecVersion, "1.0")
+	add(headerID, ev.Id)
+	add(headerSource, ev.Source)
+	add(headerType, ev.Type)
+	add(headerTime, ev.Timestamp.AsTime().Format(time.RFC3339Nano))
+	add(headerPartitionKey, ev.PartitionKey)
+	add(headerContentType, ev.DataContentType)
+	add(headerSubject, ev.Subject)
+	add(headerDataSchema, ev.DataSchema)
+	for name, value := range ev.Metadata {
+		switch {
+		case name == headerTraceParent || name == headerTraceState:
+		case isAttribute([]byte(name)):
+			name = attributePrefix + name
+		default:
+			name = metadataPrefix + name
+		}
+		add(name, value)
+	}
+	return r, nil
+}
+
+// sameRecord: the two say the same, in whatever order.
+func sameRecord(b *testing.B, format Format, got, want *kgo.Record) {
+	b.Helper()
+	headers := func(r *kgo.Record) (text []string) {
+		for _, h := range r.Headers {
+			text = append(text, h.Key+"="+string(h.Value))
+		}
+		slices.Sort(text)
+		return text
+	}
+	same := bytes.Equal(got.Value, want.Value)
+	if format == FormatEvent { // entries of a map have no order
+		var x, y eventv1.Event
+		same = proto.Unmarshal(got.Value, &x) == nil && proto.Unmarshal(want.Value, &y) == nil && proto.Equal(&x, &y)
+	}
+	if !same || !bytes.Equal(got.Key, want.Key) || got.Topic != want.Topic || !slices.Equal(headers(got), headers(want)) {
+		b.Fatalf("the records differ:\n%v\n%v", headers(got), headers(want))
 	}
 }
 

@@ -115,6 +115,47 @@ func stickOnce(t *testing.T, at stages.StageID, workers int) {
 	h.close()
 }
 
+// A worker that does one burst after another of the worker behind it stands still itself, and is not stuck. Nor are those
+// before it; when the lent one stands still, too, it alone is.
+func TestWorkOfALentWorkerThatMovesIsNotStuck(t *testing.T) {
+	log := &testLog{}
+	s := stall{entered: make(chan struct{}, 1), gate: make(chan struct{})}
+	h := newHarness(t, withWorkers(1, 1, 1, 1, 1, 1), func(_ *Config, parts *Parts) {
+		parts.Log, parts.unwatched = log, true
+		parts.wrapStage = func(id stages.StageID, _ int, stage stages.Stage) stages.Stage {
+			if id == stages.AtTransform {
+				s.Stage = stage
+				return s
+			}
+			return stage
+		}
+	})
+	h.awaitWaiting()
+	w := newWaiting()
+	m, _ := h.submit(0, w, stages.Batch, frameOf(testEvent{source: "s", key: "k", data: stamp(0, 0)}), 1)
+	<-s.entered
+	lent := h.workersOf(stages.AtTransform)[0]
+	if !lent.waiter.Lent() {
+		t.Fatal("the transform worker's work is not lent")
+	}
+	now := h.p.now()
+	for i := range int64(4) {
+		lent.counts.bursts.Add(1) // as if the turn had done another one
+		h.p.watchdog.look(now + i*4*int64(time.Second))
+		if got := log.taken(); len(got) > 0 {
+			t.Fatalf("look %d: the watchdog said %q while the lent worker moved", i, got)
+		}
+	}
+	h.p.watchdog.look(now + 18*int64(time.Second)) // 6 s after it last moved
+	if got, want := log.taken(), []string{"transform 0 stuck for 6s"}; !slices.Equal(got, want) {
+		t.Errorf("the watchdog said %q, want %q", got, want)
+	}
+	close(s.gate)
+	w.await(t)
+	h.p.Release(m)
+	h.close()
+}
+
 // awaitWaiting returns when every worker waits, but those.
 func (h *harness) awaitWaiting(but ...*worker) {
 	h.t.Helper()

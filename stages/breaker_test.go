@@ -193,11 +193,3 @@ func TestBreakerAcknowledgedWinsOverProbe(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkBreakerAllow(b *testing.B) {
-	breaker := NewBreaker(time.Second, nil)
-	b.ReportAllocs()
-	for b.Loop() {
-		breaker.Allow(1)
-	}
-}

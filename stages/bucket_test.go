@@ -1,7 +1,6 @@
 package stages
 
-// The bucket against a plain model in floats, under concurrent takers, and
-// beside the usual library.
+// The bucket against a plain model in floats, and under concurrent takers.
 
 import (
 	"math"
@@ -10,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/time/rate"
 	"pgregory.net/rapid"
 )
 
@@ -157,47 +155,4 @@ func TestBucketAllocatesNothing(t *testing.T) {
 	if allocs := testing.AllocsPerRun(1000, func() { now += 1e5; b.Take(limit, now, 1) }); allocs != 0 {
 		t.Fatalf("%v allocations a take, want none", allocs)
 	}
-}
-
-// BenchmarkBucket is a take of one event beside golang.org/x/time/rate, alone and with contention.
-// Both are given the time, and both mostly allow.
-func BenchmarkBucket(b *testing.B) {
-	const rps, burst = 1e9, 1_000_000
-	start := time.Now()
-	b.Run("ours", func(b *testing.B) {
-		var bucket Bucket
-		limit, now := NewLimit(rps, burst), int64(0)
-		b.ReportAllocs()
-		for b.Loop() {
-			now += 10
-			bucket.Take(limit, now, 1)
-		}
-	})
-	b.Run("x_time_rate", func(b *testing.B) {
-		limiter, now := rate.NewLimiter(rps, burst), start
-		b.ReportAllocs()
-		for b.Loop() {
-			now = now.Add(10)
-			limiter.AllowN(now, 1)
-		}
-	})
-	b.Run("ours parallel", func(b *testing.B) {
-		var bucket Bucket
-		limit := NewLimit(rps, burst)
-		b.ReportAllocs()
-		b.RunParallel(func(pb *testing.PB) {
-			for now := int64(0); pb.Next(); now += 10 {
-				bucket.Take(limit, now, 1)
-			}
-		})
-	})
-	b.Run("x_time_rate parallel", func(b *testing.B) {
-		limiter := rate.NewLimiter(rps, burst)
-		b.ReportAllocs()
-		b.RunParallel(func(pb *testing.PB) {
-			for now := start; pb.Next(); now = now.Add(10) {
-				limiter.AllowN(now, 1)
-			}
-		})
-	})
 }

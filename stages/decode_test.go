@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/proto"
 
 	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
 )
@@ -232,36 +231,4 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 			}
 		})
 	}
-}
-
-// BenchmarkDecode compares the scan of a 10-field event with proto.Unmarshal of the same bytes.
-func BenchmarkDecode(b *testing.B) {
-	raw := encode(b, sample())
-	b.Logf("%d bytes", len(raw))
-	frame := request(raw)
-	withoutID := sample()
-	withoutID.Id = ""
-	for name, frame := range map[string][]byte{"scan": frame, "scan and assign id": request(encode(b, withoutID))} {
-		b.Run(name, func(b *testing.B) {
-			d, ev, m := NewDecoder(unbounded, 0), &Event{}, newMessage(Single, frame, 1)
-			b.ReportAllocs()
-			b.SetBytes(int64(len(frame)))
-			for b.Loop() {
-				m.Arm(1)
-				ev.Reset()
-				d.Start(m)
-				d.Next(ev)
-			}
-		})
-	}
-	b.Run("proto.Unmarshal", func(b *testing.B) {
-		b.ReportAllocs()
-		b.SetBytes(int64(len(raw)))
-		for b.Loop() {
-			var ev eventv1.Event
-			if err := proto.Unmarshal(raw, &ev); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
 }

@@ -12,7 +12,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"strconv"
 	"time"
 )
@@ -73,11 +72,7 @@ func (a *Admin) handler(cfg Config) http.Handler {
 		mux.HandleFunc(cfg.MetricsPath, a.metrics)
 	}
 	if cfg.PprofEnabled {
-		mux.HandleFunc(pprofPath, profiles(pprof.Index))
-		mux.HandleFunc(pprofPath+"cmdline", profiles(pprof.Cmdline))
-		mux.HandleFunc(pprofPath+"profile", profiles(pprof.Profile))
-		mux.HandleFunc(pprofPath+"symbol", profiles(pprof.Symbol))
-		mux.HandleFunc(pprofPath+"trace", profiles(pprof.Trace))
+		handleProfiles(mux)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusNotFound, map[string]string{"error": "no such path"})
@@ -91,14 +86,6 @@ func (a *Admin) handler(cfg Config) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		mux.ServeHTTP(w, r)
 	})
-}
-
-// profiles gives a profile handler the time that a profile takes.
-func profiles(h http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(profileWriteTime))
-		h(w, r)
-	}
 }
 
 // health says that the process lives. It never depends on Kafka: a restart would not bring Kafka back.

@@ -5,13 +5,14 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 )
 
 // BenchmarkStreams is the whole way of an event through transport and pipeline and back, generator included.
 func BenchmarkStreams(b *testing.B) {
 	for _, size := range []int{1, 100, 1000} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) {
+		b.Run(fmt.Sprintf("events=%d", size), func(b *testing.B) {
 			g := start(b, nil)
 			r := batchRequest(size)
 			for _, e := range r.Events {
@@ -28,7 +29,8 @@ func BenchmarkStreams(b *testing.B) {
 			const streams = 4
 			done := make(chan error, streams)
 			for range streams {
-				go func() { done <- g.pump(frame, &left, int64(size)) }()
+				s := g.rawStream(g.t.Context(), batchStreamMethod)
+				go func() { done <- pump(s, frame, &left, int64(size)) }()
 			}
 			for range streams {
 				if err := <-done; err != nil {
@@ -41,9 +43,8 @@ func BenchmarkStreams(b *testing.B) {
 	}
 }
 
-// pump sends frames of size events on one stream, as fast as answers come, until left is used up.
-func (g *gateway) pump(frame []byte, left *atomic.Int64, size int64) error {
-	s := g.rawStream(g.t.Context(), batchStreamMethod)
+// pump sends frames of size events on s, as fast as answers come, until left is used up.
+func pump(s grpc.ClientStream, frame []byte, left *atomic.Int64, size int64) error {
 	const ahead = 64
 	ended := make(chan error, 1)
 	room := make(chan struct{}, ahead)

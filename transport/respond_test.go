@@ -174,20 +174,3 @@ func TestAcknowledgedAnswersAllocateNothing(t *testing.T) {
 		t.Errorf("%v allocations a batch answer", n)
 	}
 }
-
-func BenchmarkAnswerSingle(b *testing.B) {
-	m := acknowledged(1)
-	b.ReportAllocs()
-	for b.Loop() {
-		buffers.Put(encodeSingle(m))
-	}
-}
-
-func BenchmarkAnswerBatch100(b *testing.B) {
-	m := acknowledged(100)
-	b.ReportAllocs()
-	for b.Loop() {
-		buffers.Put(encodeBatch(m))
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/100, "ns/event")
-}

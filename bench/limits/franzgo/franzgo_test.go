@@ -24,6 +24,7 @@ func TestAcknowledgedIsReceived(t *testing.T) {
 		{count: 25_050, size: 370, keys: 1000, inflight: 4000, partitionsFromCluster: true},
 		{count: 150, size: 0, keys: 0, inflight: groupSize, partitionsFromCluster: true},
 		{count: 2000, size: 100, keys: 10, inflight: 4000},
+		{count: 20_000, size: 100, keys: 10, inflight: 4000, partitionsFromCluster: true, burn: 500},
 	} {
 		broker, err := discard.Start("127.0.0.1:0", "events", 3)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -19,10 +20,14 @@ import (
 )
 
 type config struct {
-	brokers, topic        string
-	count, inflight       int
-	size, keys            int
-	memory                int // bytes of different events
+	brokers, topic  string
+	count, inflight int
+	size, keys      int
+	memory          int // bytes of different events
+	// duration ends a run before count is reached; 0 does not.
+	duration time.Duration
+	// burn is the CPU, in nanoseconds a record, that a second goroutine burns before the record is produced.
+	burn                  int
 	partitionsFromCluster bool
 }
 
@@ -35,9 +40,14 @@ func main() {
 	flag.IntVar(&c.keys, "keys", 1000, "different keys, in turn; 0 = none")
 	flag.IntVar(&c.inflight, "inflight", 4000, "most records that are not acknowledged; the default is what the gateway has in flight with "+
 		"batches of 100 on 2 streams")
+	flag.DurationVar(&c.duration, "duration", 0, "produce for so long, whatever -count says")
+	flag.IntVar(&c.burn, "burn", 0, "nanoseconds of CPU a record that another goroutine burns first, as a generator would")
 	flag.BoolVar(&c.partitionsFromCluster, "partitions-from-metadata", true,
 		"choose partitions here, as the gateway does, by the count that the cluster tells; false: leave the choice to franz-go")
 	flag.Parse()
+	if c.duration > 0 {
+		c.count = math.MaxInt
+	}
 	if err := run(c); err != nil {
 		fmt.Fprintln(os.Stderr, "franzgo:", err)
 		os.Exit(1)
@@ -56,15 +66,15 @@ func run(c config) error {
 		return err
 	}
 	if f.Failed > 0 {
-		return fmt.Errorf("%d of %d records failed, the last with: %s", f.Failed, c.count, f.Error)
+		return fmt.Errorf("%d of %d records failed, the last with: %s", f.Failed, f.Failed+f.Acknowledged, f.Error)
 	}
 	return nil
 }
 
 // produce connects, and feeds records until all are answered.
 func produce(c config) (figures, error) {
-	if c.count < 1 || c.size < 0 || c.keys < 0 || c.inflight < groupSize {
-		return figures{}, fmt.Errorf("-count and -size must be more than 0, -keys at least 0 and -inflight at least %d", groupSize)
+	if c.count < 1 || c.size < 0 || c.keys < 0 || c.inflight < groupSize || c.burn < 0 || c.duration < 0 {
+		return figures{}, fmt.Errorf("-count must be more than 0, -inflight at least %d, -size, -keys, -burn and -duration at least 0", groupSize)
 	}
 	cl, err := newClient(c)
 	if err != nil {

@@ -1,0 +1,84 @@
+package main
+
+// Unary calls: one caller beside an empty call, and calls of many events beside the figures of other gateways.
+
+import (
+	"context"
+	"fmt"
+)
+
+// elsewhere are other gateways' acknowledged events a second with 16 callers on two processors, measured once with
+// other hardware's neighbours: they show the order of size.
+var elsewhere = []struct {
+	name   string
+	factor float64 // how much more the gateway is to reach with 100 events a call
+	rates  map[int]float64
+}{
+	{"OpenTelemetry Collector 0.155, OTLP to Kafka", 4, map[int]float64{1: 7e3, 10: 52e3, 100: 212e3, 1000: 367e3}},
+	{"Raccoon, synchronous acknowledgement", 8, map[int]float64{1: 0.9e3, 10: 8.7e3, 100: 79e3, 1000: 335e3}},
+}
+
+func (b *bench) calls(ctx context.Context, r *report) error {
+	r.addf("\n## Unary calls\n\n### One caller, discarding broker\n\nThe empty call is one to a grpc-go server that only answers.\n")
+	one := b.usual()
+	one.batch, one.unary, one.streams = 0, true, 1
+	scenes := []scene{{server: gateway, broker: discarding, partitions: 3, load: one}, {server: rawGRPC, load: one}}
+	all := b.takeTurns(ctx, "one caller", b.rounds, scenes)
+	r.endToEnd("server", []string{"gateway", "empty call"}, all)
+	if by := ratios(all[0].column(p50), all[1].column(p50)); len(by) > 0 {
+		r.addf("p50 by the empty call's: %s.\n", spread(by, "%.2f"))
+		r.goal("unary, one caller: p50 by an empty call's", "at most 1.6", spread(by, "%.2f"), median(by) <= 1.6)
+		half := one
+		half.rate = all[0].of(rate) / 2
+		b.halfLoad(ctx, r, half)
+	}
+	return b.manyCallers(ctx, r)
+}
+
+// halfLoad compares tails at half of what one caller reaches, on a fixed schedule.
+func (b *bench) halfLoad(ctx context.Context, r *report, l load) {
+	all := b.takeTurns(ctx, "one caller at half load", b.rounds,
+		[]scene{{server: gateway, broker: discarding, partitions: 3, load: l}, {server: rawGRPC, load: l}})
+	r.addf("\nAt half of the gateway's rate, on a fixed schedule (%s calls/s):\n", count(l.rate))
+	r.endToEnd("server", []string{"gateway", "empty call"}, all)
+	var above []float64
+	for i := range min(len(all[0]), len(all[1])) {
+		above = append(above, all[0][i].P99-all[1][i].P99)
+	}
+	if len(above) > 0 {
+		r.goal("unary, one caller at 50 % load: p99 above an empty call's", "less than 1 ms", spread(above, "%.2f")+" ms", median(above) < 1)
+	}
+}
+
+func (b *bench) manyCallers(ctx context.Context, r *report) error {
+	batches := []int{1, 10, 100, 1000}
+	var scenes []scene
+	var labels []string
+	for _, n := range batches {
+		l := b.usual()
+		l.batch, l.unary, l.streams = n, true, 16
+		scenes = append(scenes, scene{server: gateway, broker: discarding, partitions: 3, load: l})
+		labels = append(labels, fmt.Sprint(n))
+	}
+	all := b.takeTurns(ctx, "16 callers", b.rounds, scenes)
+	r.addf("\n### 16 callers, discarding broker\n")
+	r.endToEnd("events a call", labels, all)
+	rows := [][]string{{"events a call", "gateway"}}
+	for _, o := range elsewhere {
+		rows[0] = append(rows[0], o.name, "gateway by it")
+	}
+	for i, n := range batches {
+		row := []string{labels[i], count(all[i].of(rate))}
+		for _, o := range elsewhere {
+			by := all[i].of(rate) / o.rates[n]
+			row = append(row, count(o.rates[n]), fmt.Sprintf("%.1f", by))
+			if n == 100 {
+				r.goal("events/s by those of "+o.name+", 16 callers, 100 events a call", fmt.Sprintf("at least %.0f", o.factor), fmt.Sprintf("%.1f", by), by >= o.factor)
+			}
+		}
+		rows = append(rows, row)
+	}
+	r.addf("Beside figures of others, measured once on two shared processors, not in this run:\n")
+	r.table(rows)
+	return nil
+}

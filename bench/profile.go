@@ -1,0 +1,98 @@
+package main
+
+// Profiles of the gateway at work, one run a shape: they are not part of any figure.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// profileSeconds is what a profile takes; the load lasts a little longer.
+const profileSeconds = 2
+
+func (b *bench) profileShapes(ctx context.Context, r *report) error {
+	type job struct {
+		name  string
+		scene scene
+	}
+	var jobs []job
+	for _, s := range b.sendingShapes() {
+		jobs = append(jobs, job{s.file, scene{server: gateway, broker: discarding, partitions: 3, load: s.load}})
+	}
+	jobs = append(jobs, job{"batch-100-embedded", scene{server: gateway, broker: embedded, partitions: 3, load: b.usual()}},
+		job{"batch-100-blocking", scene{server: gateway, broker: discarding, partitions: 3, load: b.usual()}})
+	for _, j := range jobs {
+		j.scene.profile, j.scene.load.took = "e2e-"+j.name, (profileSeconds+1)*time.Second
+		say("profiles of %s", j.scene)
+		if _, err := b.run(ctx, j.scene); err != nil {
+			b.fail(err)
+		}
+	}
+	r.addf("\n## Where the gateway's CPU goes\n\n100 events a message, 2 streams, discarding broker. By stage (goroutines of franz-go carry the stage that "+
+		"started them; a stage's work may be done by the worker before it), then by function.\n\n```\n%s%s```\n",
+		b.pprof(ctx, "e2e-batch-100", "-tags"), b.pprof(ctx, "e2e-batch-100", "-top", "-nodecount=40"))
+	return nil
+}
+
+// pprof is what go tool pprof prints of a CPU profile.
+func (b *bench) pprof(ctx context.Context, name string, args ...string) string {
+	args = append(append([]string{"tool", "pprof"}, args...), filepath.Join(b.out, "profiles", name+".cpu.pprof"))
+	text, err := exec.CommandContext(ctx, "go", args...).Output()
+	if err != nil {
+		b.fail(fmt.Errorf("go tool pprof of %s: %w", name, err))
+	}
+	return string(text)
+}
+
+// profiles fetches a scene's profiles while its load runs. The channel gives one result.
+func (b *bench) profiles(ctx context.Context, s scene, st *stage) <-chan error {
+	done := make(chan error, 1)
+	if s.profile == "" {
+		done <- nil
+		return done
+	}
+	kinds := map[string]string{"cpu": "profile", "alloc": "allocs"}
+	if s.profile == "e2e-batch-100-blocking" { // taking these costs something, so they have a run of their own
+		kinds = map[string]string{"block": "block", "mutex": "mutex"}
+	}
+	fetched := make(chan error, len(kinds))
+	for kind, page := range kinds {
+		url := fmt.Sprintf("http://%s/debug/pprof/%s?seconds=%d", st.servers[0].http, page, profileSeconds)
+		go func() { fetched <- fetch(ctx, url, filepath.Join(b.out, "profiles", s.profile+"."+kind+".pprof")) }()
+	}
+	go func() {
+		var err error
+		for range kinds {
+			err = errors.Join(err, <-fetched)
+		}
+		done <- err
+	}()
+	return done
+}
+
+func fetch(ctx context.Context, url, file string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	r, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close() //nolint:errcheck // read to its end
+	raw, err := io.ReadAll(r.Body)
+	if err == nil && r.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", url, r.Status, raw)
+	}
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, raw, 0o644)
+}
