@@ -125,18 +125,18 @@ func (f *feeder) produce(g *group, number, n int) {
 
 // fill makes the record that the gateway makes of e.
 func (f *feeder) fill(r *kgo.Record, headers *[7]kgo.RecordHeader, e *event, g *group) {
-	h := append(headers[:0],
+	*r = kgo.Record{Value: e.data, Headers: headers[:0], Topic: f.topic, Timestamp: g.began, Context: background}
+	r.Headers = append(r.Headers,
 		kgo.RecordHeader{Key: "ce_specversion", Value: specVersion},
 		kgo.RecordHeader{Key: "ce_id", Value: e.id},
 		kgo.RecordHeader{Key: "ce_source", Value: e.source},
 		kgo.RecordHeader{Key: "ce_type", Value: e.kind},
 		kgo.RecordHeader{Key: "ce_time", Value: g.time})
-	*r = kgo.Record{Value: e.data, Topic: f.topic, Timestamp: g.began, Context: background}
 	if len(e.key) > 0 {
 		r.Key = e.key
-		h = append(h, kgo.RecordHeader{Key: "ce_partitionkey", Value: e.key})
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "ce_partitionkey", Value: e.key})
 	}
-	r.Headers = append(h, kgo.RecordHeader{Key: "content-type", Value: e.contentType})
+	r.Headers = append(r.Headers, kgo.RecordHeader{Key: "content-type", Value: e.contentType})
 }
 
 // settle is the promise of every record.

@@ -23,8 +23,9 @@ func main() {
 	tuned := flag.Bool("tuned", false, "use the flow-control windows and buffers of the gateway's server instead of grpc-go's defaults")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *addr, *batch, *tuned, func(a net.Addr) { fmt.Println(a) }); err != nil {
+	err := run(ctx, *addr, *batch, *tuned, func(a net.Addr) { fmt.Println(a) })
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "rawgrpc:", err)
 		os.Exit(1)
 	}
