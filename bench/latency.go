@@ -28,7 +28,7 @@ func (b *bench) latency(ctx context.Context, r *report) error {
 
 func (b *bench) latencyOf(ctx context.Context, r *report, kind string, s shape) {
 	what := scene{server: gateway, broker: kind, partitions: 3, load: s.load}
-	full := b.takeTurns(ctx, "latency: the maximum", 1, []scene{what})[0]
+	full := b.takeTurns(ctx, "latency: the maximum", b.few(), []scene{what})[0]
 	if len(full) == 0 {
 		return
 	}

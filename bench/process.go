@@ -111,9 +111,14 @@ func (p *process) cpu() time.Duration {
 // family is the processor time of a child and of its children, counted by the kernel in ticks of 10 ms, with that of
 // threads that have ended.
 func (p *process) family() time.Duration {
-	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", p.cmd.Process.Pid))
+	pids := []string{strconv.Itoa(p.cmd.Process.Pid)}
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.cmd.Process.Pid))
+	for _, t := range threads { // a child is listed with the thread that started it
+		children, _ := os.ReadFile(t)
+		pids = append(pids, strings.Fields(string(children))...)
+	}
 	ticks := 0
-	for _, pid := range append(strings.Fields(string(children)), strconv.Itoa(p.cmd.Process.Pid)) {
+	for _, pid := range pids {
 		raw, err := os.ReadFile("/proc/" + pid + "/stat")
 		if err != nil {
 			continue

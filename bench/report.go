@@ -56,14 +56,22 @@ func (r *report) endToEnd(head string, labels []string, all []series) {
 		low, high := extremes(s.column(rate))
 		row = append(row, fmt.Sprintf("%s (%s to %s)", count(s.of(rate)), count(low), count(high)))
 		for _, pick := range []func(figures) float64{serverCPU, clientCPU, brokerCPU} {
-			row = append(row, fmt.Sprintf("%.0f", s.of(pick)))
+			row = append(row, known(s.of(pick), "%.0f"))
 		}
 		for _, pick := range []func(figures) float64{p50, p99, p999} {
 			row = append(row, fmt.Sprintf("%.2f", s.of(pick)))
 		}
-		rows = append(rows, append(row, fmt.Sprintf("%.0f", s.of(peak))))
+		rows = append(rows, append(row, known(s.of(peak), "%.0f")))
 	}
 	r.table(rows)
+}
+
+// known prints a figure that a scene has; a generator that is also the server has no CPU of its own.
+func known(value float64, format string) string {
+	if value == 0 {
+		return "-"
+	}
+	return fmt.Sprintf(format, value)
 }
 
 func extremes(values []float64) (low, high float64) {
