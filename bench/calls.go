@@ -19,14 +19,17 @@ var elsewhere = []struct {
 }
 
 func (b *bench) calls(ctx context.Context, r *report) error {
-	r.addf("\n## Unary calls\n\n### One caller, discarding broker\n\nThe empty call is one to a grpc-go server that only answers.\n")
+	r.addf("\n## Unary calls\n\n### One caller, discarding broker\n\nThe empty call is one to a grpc-go server that only answers: no broker, so one process less on the same processors.\n")
 	one := b.usual()
 	one.batch, one.unary, one.streams = 0, true, 1
-	scenes := []scene{{server: gateway, broker: discarding, partitions: 3, load: one}, {server: rawGRPC, load: one}}
+	scenes := []scene{{server: gateway, broker: discarding, partitions: 3, load: one}, {server: rawGRPC, load: one},
+		{server: baseline, broker: discarding, partitions: 3, load: one}}
 	all := b.takeTurns(ctx, "one caller", b.rounds, scenes)
-	r.endToEnd("server", []string{"gateway", "empty call"}, all)
+	r.endToEnd("server", []string{"gateway", "empty call", "plain baseline"}, all)
 	if by := ratios(all[0].column(p50), all[1].column(p50)); len(by) > 0 {
-		r.addf("p50 by the empty call's: %s.\n", spread(by, "%.2f"))
+		r.addf("p50 by the empty call's: %s; the plain baseline's, whose handler only waits for franz-go, by the empty call's: %s; the gateway's by "+
+			"the plain baseline's: %s.\n", spread(by, "%.2f"), spread(ratios(all[2].column(p50), all[1].column(p50)), "%.2f"),
+			spread(ratios(all[0].column(p50), all[2].column(p50)), "%.2f"))
 		r.goal("unary, one caller: p50 by an empty call's", "at most 1.6", spread(by, "%.2f"), median(by) <= 1.6)
 		half := one
 		half.rate = all[0].of(rate) / 2

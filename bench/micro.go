@@ -61,7 +61,7 @@ func (b *bench) micro(ctx context.Context, r *report) error {
 	for round := range b.rounds {
 		for _, t := range tests {
 			say("benchmarks of %s, round %d of %d", t.pkg, round+1, b.rounds)
-			out, err := t.run(ctx, ".", "50ms")
+			out, err := t.run(ctx, ".", "100ms")
 			raw.Write(out)
 			if err != nil {
 				b.fail(err)

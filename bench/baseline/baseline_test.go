@@ -128,6 +128,30 @@ func TestBatchStreamAcknowledgesWhatArrived(t *testing.T) {
 	}
 }
 
+func TestCallsAcknowledgeWhatArrived(t *testing.T) {
+	broker, err := discard.Start("127.0.0.1:0", "events", 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = broker.Close() })
+	client, ctx := start(t, broker.Addr()), testContext(t)
+	one, err := client.IngestEvent(ctx, &gatewayv1.IngestEventRequest{Event: event(0, 100)})
+	if err != nil || one.Outcome != gatewayv1.Outcome_OUTCOME_ACKNOWLEDGED {
+		t.Fatalf("%v, %v", one, err)
+	}
+	many, err := client.IngestEventBatch(ctx, &gatewayv1.IngestEventBatchRequest{Events: []*eventv1.Event{event(1, 100), {}, event(2, 100)}})
+	if err != nil || many.Succeeded != 2 || len(many.Failures) != 1 || many.Failures[0].Index != 1 {
+		t.Fatalf("%v, %v", many, err)
+	}
+	total := int64(0)
+	for _, n := range broker.Received() {
+		total += n
+	}
+	if total != 3 {
+		t.Errorf("the broker has %d events, want 3", total)
+	}
+}
+
 func TestRecordsAreTheEvents(t *testing.T) {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(5, "events"))
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // registers the codec that rawCodec hands answers to
 	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
 )
 
 // window is how many messages of one stream may wait for Kafka.
@@ -51,6 +52,10 @@ func newServer(in *ingest) *grpc.Server {
 	server.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "gateway.v1.EventGateway",
 		HandlerType: (*any)(nil),
+		Methods: []grpc.MethodDesc{
+			{MethodName: "IngestEvent", Handler: callHandler(false)},
+			{MethodName: "IngestEventBatch", Handler: callHandler(true)},
+		},
 		Streams: []grpc.StreamDesc{
 			{StreamName: "IngestEventStream", Handler: streamHandler(false), ServerStreams: true, ClientStreams: true},
 			{StreamName: "IngestEventBatchStream", Handler: streamHandler(true), ServerStreams: true, ClientStreams: true},
@@ -67,6 +72,28 @@ func streamHandler(batch bool) grpc.StreamHandler {
 			return fmt.Errorf("handler of a %T", server)
 		}
 		return in.stream(stream, batch)
+	}
+}
+
+// callHandler waits for Kafka where it is.
+func callHandler(batch bool) grpc.MethodHandler {
+	return func(server any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+		in, ok := server.(*ingest)
+		if !ok {
+			return nil, fmt.Errorf("handler of a %T", server)
+		}
+		m := messages.Get().(*message)
+		defer m.release()
+		if err := decode(m); err != nil {
+			return nil, err
+		}
+		m.produce(in)
+		<-m.done
+		response, ok := m.response(batch).(proto.Message)
+		if !ok {
+			return nil, fmt.Errorf("a response of the wrong type: %T", response)
+		}
+		return proto.Clone(response), nil // it is encoded after this function, when m is someone else's
 	}
 }
 
