@@ -115,8 +115,11 @@ func runGenerator(ctx context.Context, program string, args []string) (t totals,
 	var said strings.Builder
 	cmd.Stderr = &said
 	raw, err := cmd.Output()
-	if e := json.Unmarshal(raw, &t); e != nil || err != nil {
-		return t, fmt.Errorf("the generator (%s) ended with %v and said %q %q", strings.Join(cmd.Args, " "), err, raw, said.String())
+	if err == nil {
+		err = json.Unmarshal(raw, &t)
+	}
+	if err != nil {
+		return t, fmt.Errorf("the generator (%s): %w; it said %q %q", strings.Join(cmd.Args, " "), err, raw, said.String())
 	}
 	return t, nil
 }

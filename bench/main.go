@@ -45,11 +45,8 @@ func main() {
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := o.measure(ctx); err != nil {
+	if err := o.measure(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		stop()
 		os.Exit(1)
 	}
 }
@@ -80,7 +77,10 @@ func sectionNames() (names string) {
 	return names
 }
 
-func (o *options) measure(ctx context.Context) (err error) {
+// measure runs until it is done or told to end (SIGINT, SIGTERM).
+func (o *options) measure() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	only, err := regexp.Compile(o.only)
 	if err != nil {
 		return fmt.Errorf("-only=%q: %w", o.only, err)
@@ -115,7 +115,7 @@ func (b *bench) sections(ctx context.Context, only *regexp.Regexp) (err error) {
 	if err != nil {
 		return err
 	}
-	defer file.Close() //nolint:errcheck // each line is written at once
+	defer func() { _ = file.Close() }() // each line was written at once
 	b.runs = &runLog{file}
 	say("building")
 	if b.bin, err = build(b.dir); err != nil {

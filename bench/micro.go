@@ -116,8 +116,8 @@ type microImpl struct {
 	nanos, bytes, allocs []float64 // one of each round
 }
 
-// perEvent is the unit of benchmarks whose operation is more than an event.
-const perEvent = "ns/event"
+// perEvent is the unit of benchmarks whose operation is more than an event: ns/event, as benchfmt reads it.
+const perEvent = "sec/event"
 
 // readMicro sorts the benchmarks' output into rows, in the order in which they first came.
 func readMicro(raw []byte) (rows []*microRow, err error) {
@@ -158,11 +158,11 @@ func addResult(rows []*microRow, rec *benchfmt.Result) []*microRow {
 		m = &microImpl{name: impl}
 		row.impls = append(row.impls, m)
 	}
-	nanos, ok := rec.Value(perEvent)
+	seconds, ok := rec.Value(perEvent)
 	if !ok {
-		seconds, _ := rec.Value("sec/op")
-		nanos = seconds * 1e9
+		seconds, _ = rec.Value("sec/op")
 	}
+	nanos := seconds * 1e9
 	size, _ := rec.Value("B/op")
 	allocs, _ := rec.Value("allocs/op")
 	m.nanos, m.bytes, m.allocs = append(m.nanos, nanos), append(m.bytes, size), append(m.allocs, allocs)

@@ -28,7 +28,8 @@ func (b *bench) profileShapes(ctx context.Context, r *report) error {
 	}
 	jobs = append(jobs, job{"batch-100-embedded", scene{server: gateway, broker: embedded, partitions: 3, load: b.usual()}},
 		job{"batch-100-blocking", scene{server: gateway, broker: discarding, partitions: 3, load: b.usual()}})
-	for _, j := range jobs {
+	for i := range jobs {
+		j := &jobs[i]
 		j.scene.profile, j.scene.load.took = "e2e-"+j.name, (profileSeconds+1)*time.Second
 		say("profiles of %s", j.scene)
 		if _, err := b.run(ctx, j.scene); err != nil {
@@ -86,7 +87,7 @@ func fetch(ctx context.Context, url, file string) error {
 	if err != nil {
 		return err
 	}
-	defer r.Body.Close() //nolint:errcheck // read to its end
+	defer func() { _ = r.Body.Close() }() // read to its end
 	raw, err := io.ReadAll(r.Body)
 	if err == nil && r.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s: %s", url, r.Status, raw)

@@ -72,17 +72,17 @@ func (b *bench) takeTurns(ctx context.Context, what string, rounds int, scenes [
 	all := make([]series, len(scenes))
 	failed := make([]bool, len(scenes))
 	for round := range rounds {
-		for i, s := range scenes {
+		for i := range scenes {
 			if failed[i] || ctx.Err() != nil {
 				continue
 			}
-			f, err := b.run(ctx, s)
+			f, err := b.run(ctx, scenes[i])
 			if err != nil {
 				failed[i], all[i] = true, nil
 				b.fail(err)
 				continue
 			}
-			say("%s, round %d of %d: %s: %s events/s, server %.0f ns, p50 %.2f ms", what, round+1, rounds, s, count(f.Rate), f.Server, f.P50)
+			say("%s, round %d of %d: %s: %s events/s, server %.0f ns, p50 %.2f ms", what, round+1, rounds, scenes[i], count(f.Rate), f.Server, f.P50)
 			all[i] = append(all[i], f)
 		}
 	}
