@@ -175,6 +175,16 @@ func (k *kafkaBroker) newTopic(ctx context.Context, partitions int) (broker, err
 		_, err := a.CreateTopic(ctx, int32(partitions), 1, nil, t.name)
 		return err
 	})
+	for err == nil { // a broker says that a topic is created before it knows it
+		if _, err := t.stored(ctx); err == nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return t, fmt.Errorf("topic %s is created and does not appear: %w", t.name, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 	return t, err
 }
 

@@ -6,15 +6,46 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 func (b *bench) scaling(ctx context.Context, r *report) error {
 	r.addf("\n## Scaling\n\n100 events a message on 2 streams, discarding broker, %d rounds.\n", b.few())
+	b.scaleProcessors(ctx, r)
 	b.scaleGateways(ctx, r)
 	b.scaleWorkers(ctx, r)
 	b.scaleOne(ctx, r, "partitions", "Partitions", []int{1, 3, 12, 48}, func(s *scene, n int) { s.partitions = n })
 	b.scaleOne(ctx, r, "keys", "Keys", []int{1, 10, 1000, 100_000}, func(s *scene, n int) { s.load.keys = n })
 	return nil
+}
+
+// scaleProcessors: how many processors the Go runtime of the server uses, of those that all three processes share.
+func (b *bench) scaleProcessors(ctx context.Context, r *report) {
+	one := b.usual()
+	one.batch, one.unary, one.streams = 0, true, 1
+	single := b.usual()
+	single.batch = 0
+	var scenes []scene
+	var labels []string
+	for _, s := range []shape{{name: "100 a message", load: b.usual()}, {name: "one event a message", load: single}, {name: "calls, one caller", load: one}} {
+		for _, server := range []string{gateway, baseline} {
+			for _, n := range []int{1, 2} {
+				scenes = append(scenes, scene{server: server, broker: discarding, partitions: 3, load: s.load, env: []string{fmt.Sprintf("GOMAXPROCS=%d", n)}})
+				labels = append(labels, fmt.Sprintf("%s, %s, %d", s.name, server, n))
+			}
+		}
+	}
+	all := b.takeTurns(ctx, "processors", b.few(), scenes)
+	r.addf("\n### Processors of the Go runtime (`GOMAXPROCS`)\n\nWith one, an event stays in one processor's caches and no thread is woken to look for work.\n")
+	r.endToEnd("load, server, GOMAXPROCS", labels, all)
+	rows := [][]string{{"load", "gateway, 1 by 2: events/s", "CPU", "p50", "gateway by plain baseline, both 1: events/s"}}
+	for i := 0; i < len(all); i += 4 {
+		name, _, _ := strings.Cut(labels[i], ", "+gateway)
+		rows = append(rows, []string{name, spread(ratios(all[i].column(rate), all[i+1].column(rate)), "%.2f"),
+			spread(ratios(all[i].column(serverCPU), all[i+1].column(serverCPU)), "%.2f"), spread(ratios(all[i].column(p50), all[i+1].column(p50)), "%.2f"),
+			spread(ratios(all[i].column(rate), all[i+2].column(rate)), "%.2f")})
+	}
+	r.table(rows)
 }
 
 // scaleGateways: each gateway has a generator of its own.

@@ -193,7 +193,7 @@ func (b *bench) startServer(ctx context.Context, s scene, to broker) (*server, e
 	case gateway:
 		return b.startGateway(ctx, append([]string{"KAFKA_BROKERS=" + to.address(), "KAFKA_TOPIC=" + to.topic()}, s.env...))
 	case baseline:
-		return b.startPlain(b.bin.baseline, []string{"KAFKA_BROKERS=" + to.address(), "KAFKA_TOPIC=" + to.topic(), "GRPC_PORT=0"})
+		return b.startPlain(b.bin.baseline, append([]string{"KAFKA_BROKERS=" + to.address(), "KAFKA_TOPIC=" + to.topic(), "GRPC_PORT=0"}, s.env...))
 	case rawGRPC:
 		return b.startPlain(b.bin.rawgrpc, nil, "--batch", fmt.Sprint(max(s.load.batch, 1)))
 	}
