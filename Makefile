@@ -196,7 +196,6 @@ bench: ## Measure: throughput, latency, allocations, flamegraphs, report in benc
 	@measured=0; go run ./bench || measured=$$?; \
 	$(MAKE) --no-print-directory bench-pages; exit $$measured
 
-.PHONY: bench-pages
 # Both revisions take turns; BENCH=regexp chooses benchmarks, ROUNDS=n how often. End to end is BENCH=EndToEnd.
 BASE ?= HEAD
 BENCH ?= .
@@ -205,6 +204,11 @@ ROUNDS ?= 6
 bench-compare: $(BENCHSTAT) ## Measure this tree beside revision BASE and print benchstat (BENCH=regexp ROUNDS=n)
 	go run ./bench -base '$(BASE)' -bench '$(BENCH)' -rounds $(ROUNDS)
 	cd bench/out && $(BENCHSTAT) base=compare-base.txt this=compare-this.txt
+
+.PHONY: bench-short bench-pages
+bench-short: ## Some of `make bench`, too short to mean anything: whether it runs
+	go run ./bench -rounds 1 -span 200ms -only 'limits|profiles|micro'
+	@$(MAKE) --no-print-directory bench-pages
 
 bench-pages: ## Draw plots, flame graphs and report.html of the last `make bench` again, without measuring
 	go -C $(PAGES) run . $(CURDIR)/bench/out

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -53,21 +54,22 @@ func main() {
 
 // section is a part of the report that can be run alone.
 type section struct {
-	name string
-	run  func(*bench, context.Context, *report) error
+	name  string
+	run   func(*bench, context.Context, *report) error
+	kafka bool // uses Apache Kafka where it can run
 }
 
 var sections = []section{
-	{"limits", (*bench).limits},
-	{"stores", (*bench).stores},
-	{"calls", (*bench).calls},
-	{"shapes", (*bench).shapes},
-	{"sizes", (*bench).sizes},
-	{"streams", (*bench).manyStreams},
-	{"latency", (*bench).latency},
-	{"scaling", (*bench).scaling},
-	{"profiles", (*bench).profileShapes},
-	{"micro", (*bench).micro},
+	{"limits", (*bench).limits, false},
+	{"stores", (*bench).stores, true},
+	{"calls", (*bench).calls, false},
+	{"shapes", (*bench).shapes, true},
+	{"sizes", (*bench).sizes, true},
+	{"streams", (*bench).manyStreams, true},
+	{"latency", (*bench).latency, true},
+	{"scaling", (*bench).scaling, false},
+	{"profiles", (*bench).profileShapes, false},
+	{"micro", (*bench).micro, false},
 }
 
 func sectionNames() (names string) {
@@ -121,11 +123,12 @@ func (b *bench) sections(ctx context.Context, only *regexp.Regexp) (err error) {
 	if b.bin, err = build(b.dir); err != nil {
 		return err
 	}
-	if b.kafka, err = b.startKafka(); err != nil {
-		say("without Apache Kafka: %v", err)
-		b.kafkaAway = err
-	} else {
-		defer func() { _ = b.kafka.end() }()
+	if slices.ContainsFunc(sections, func(s section) bool { return s.kafka && only.MatchString(s.name) }) {
+		if b.kafka, b.kafkaAway = b.startKafka(); b.kafkaAway != nil {
+			say("without Apache Kafka: %v", b.kafkaAway)
+		} else {
+			defer func() { _ = b.kafka.end() }()
+		}
 	}
 	r := &report{out: b.out, plots: map[string]any{}}
 	for _, s := range sections {
