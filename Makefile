@@ -194,7 +194,7 @@ coverage: ## Print the coverage outside generated code; fail under COVERAGE_MIN 
 .PHONY: bench
 bench: ## Measure: throughput, latency, allocations, flamegraphs, report in bench/out
 	@measured=0; go run ./bench || measured=$$?; \
-	$(MAKE) --no-print-directory bench-pages; exit $$measured
+	$(MAKE) --no-print-directory bench-pages || measured=$$?; exit $$measured
 
 # Both revisions take turns; BENCH=regexp chooses benchmarks, ROUNDS=n how often. End to end is BENCH=EndToEnd.
 BASE ?= HEAD
@@ -207,8 +207,8 @@ bench-compare: $(BENCHSTAT) ## Measure this tree beside revision BASE and print 
 
 .PHONY: bench-short bench-pages
 bench-short: ## Some of `make bench`, too short to mean anything: whether it runs
-	go run ./bench -rounds 1 -span 200ms -only 'limits|profiles|micro'
-	@$(MAKE) --no-print-directory bench-pages
+	go run ./bench -rounds 1 -span 200ms -only 'limits|profiles|micro' -out bench/out/short
+	go -C $(PAGES) run . $(CURDIR)/bench/out/short
 
 bench-pages: ## Draw plots, flame graphs and report.html of the last `make bench` again, without measuring
 	go -C $(PAGES) run . $(CURDIR)/bench/out

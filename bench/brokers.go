@@ -85,7 +85,7 @@ func (b *bench) startDiscard(partitions int) (broker, error) {
 	}
 	address, err := p.line()
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, p.end())
 	}
 	p.rest()
 	return &discardBroker{place{address, "events"}, p}, nil
@@ -151,7 +151,7 @@ func (b *bench) startKafka() (*kafkaBroker, error) {
 	}
 	addr, err := p.line()
 	if err != nil {
-		return nil, fmt.Errorf("%w; its log: %s", err, tail(b.log("kafka")))
+		return nil, errors.Join(fmt.Errorf("%w; its log: %s", err, tail(b.log("kafka"))), p.end())
 	}
 	p.rest()
 	return &kafkaBroker{addr: addr, process: p}, nil

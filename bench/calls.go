@@ -8,7 +8,7 @@ import (
 )
 
 // elsewhere are other gateways' acknowledged events a second with 16 callers on two processors, measured once with
-// other hardware's neighbours: they show the order of size.
+// other hardware and neighbours: they show the order of size.
 var elsewhere = []struct {
 	name   string
 	factor float64 // how much more the gateway is to reach with 100 events a call
@@ -34,6 +34,8 @@ func (b *bench) calls(ctx context.Context, r *report) error {
 		half := one
 		half.rate = all[0].of(rate) / 2
 		b.halfLoad(ctx, r, half)
+	} else {
+		r.noResult("unary, one caller: p50 by an empty call's")
 	}
 	return b.manyCallers(ctx, r)
 }
@@ -71,6 +73,10 @@ func (b *bench) manyCallers(ctx context.Context, r *report) error {
 		rows[0] = append(rows[0], o.name, "gateway by it")
 	}
 	for i, n := range batches {
+		if len(all[i]) == 0 {
+			r.noResult("16 callers, " + labels[i] + " events a call")
+			continue
+		}
 		row := []string{labels[i], count(all[i].of(rate))}
 		for _, o := range elsewhere {
 			by := all[i].of(rate) / o.rates[n]

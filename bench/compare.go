@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -44,7 +45,13 @@ func (b *bench) compare(ctx context.Context, base, pattern string) (err error) {
 		}
 	}
 	b.runs = &runLog{io.Discard}
+	if err := os.MkdirAll(b.out, 0o755); err != nil {
+		return err
+	}
 	for round := range b.rounds {
+		if round > 0 {
+			slices.Reverse(sides) // neither is always the first
+		}
 		for _, s := range sides {
 			say("round %d of %d: %s", round+1, b.rounds, s.name)
 			for _, t := range s.tests {
@@ -55,6 +62,11 @@ func (b *bench) compare(ctx context.Context, base, pattern string) (err error) {
 				}
 			}
 		}
+		for _, s := range sides { // each round, so that a stopped comparison keeps what it has
+			if err := os.WriteFile(filepath.Join(b.out, "compare-"+s.name+".txt"), []byte(s.out.String()), 0o644); err != nil {
+				return err
+			}
+		}
 		for _, shape := range b.sendingShapes() {
 			for _, s := range sides {
 				if err := b.endToEndLine(ctx, s, shape, wanted); err != nil {
@@ -62,16 +74,11 @@ func (b *bench) compare(ctx context.Context, base, pattern string) (err error) {
 				}
 			}
 		}
-	}
-	if err := os.MkdirAll(b.out, 0o755); err != nil {
-		return err
-	}
-	for _, s := range sides {
-		file := filepath.Join(b.out, "compare-"+s.name+".txt")
-		if err := os.WriteFile(file, []byte(s.out.String()), 0o644); err != nil {
-			return err
+		for _, s := range sides { // each round, so that a stopped comparison keeps what it has
+			if err := os.WriteFile(filepath.Join(b.out, "compare-"+s.name+".txt"), []byte(s.out.String()), 0o644); err != nil {
+				return err
+			}
 		}
-		fmt.Println(file)
 	}
 	return nil
 }

@@ -1,18 +1,23 @@
-// Command bench measures the gateway and writes bench/out/report.md (make bench).
+// Command bench measures the gateway and leaves a report, plots, profiles and raw output in bench/out (make bench).
 //
-// Every figure is compared with something measured in the same run, in turns,
-// because machines differ and are noisy: the plain baseline gateway (baseline/)
-// for throughput, an empty gRPC call for latency. A run in which an event is
-// lost or refused is no result: the runner checks that the broker received
-// exactly what was acknowledged.
+// Every figure is compared with something measured in the same run, in turns, because machines differ and are noisy:
+// franz-go alone and grpc-go alone (limits/), the plain baseline gateway (baseline/), an empty call. A run in which an
+// event is lost or refused is no result: the runner checks that the broker has exactly what was acknowledged.
 //
-//	main.go      the runs and their order
-//	process.go   the child processes: start, wait until ready, CPU time
-//	load.go      end to end: generator, gateway or baseline, discarding broker
-//	unary.go     one caller, one event a call, beside an empty call
-//	micro.go     go test -bench of the packages
-//	report.go    medians, ratios, tables
+//	main.go      the command line and the order of the sections
+//	scene.go     one run: broker, servers, generator, and what it came to
+//	process.go   the child processes: start, wait until ready, CPU time, memory
+//	brokers.go   the brokers that runs end in
+//	generate.go  gateway publish, and franz-go alone
+//	rounds.go    turns, medians, ratios
+//	limits.go calls.go matrix.go latency.go scaling.go profile.go micro.go idle.go
+//	             the sections
+//	goals.go     goals about single parts
+//	report.go    tables and the data of plots
+//	compare.go   two revisions beside each other
+//	limits/      franz-go alone, grpc-go alone
 //	discard/     a broker that counts records and throws them away
 //	baseline/    the gateway one would write without rings
+//	pages/       a module of its own: draws plots, flame graphs, report.html
 //	demo/        make demo
 package main

@@ -6,11 +6,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // totals are the parts of the generators' JSON that count here.
@@ -85,26 +85,23 @@ func (b *bench) produceAlone(ctx context.Context, s scene, st *stage) (f figures
 	if s.load.batch == 0 {
 		args = append(args, "--inflight", strconv.Itoa(256*s.load.streams))
 	}
-	alone := func(took time.Duration) (totals, error) {
-		return runGenerator(ctx, b.bin.franzgo, append(args, "--duration", took.String()))
-	}
-	if _, err = alone(warmUp); err != nil {
-		return f, err
-	}
 	stored, err := st.broker.stored(ctx)
 	if err != nil {
 		return f, err
 	}
 	cpu := st.broker.cpu()
-	sum, err := alone(s.load.took)
+	sum, err := runGenerator(ctx, b.bin.franzgo, append(args, "--warmup", warmUp.String(), "--duration", s.load.took.String()))
 	if err != nil {
 		return f, err
 	}
+	if sum.Acknowledged == 0 {
+		return f, errors.New("no record was acknowledged: not a result")
+	}
 	f = figures{Events: sum.Acknowledged, Rate: sum.Rate, Server: sum.CPUNanos, P50: sum.Latency.P50, P99: sum.Latency.P99,
-		P999: sum.Latency.P999, Broker: float64(st.broker.cpu()-cpu) / float64(sum.Acknowledged)}
+		P999: sum.Latency.P999, Broker: float64(st.broker.cpu()-cpu) / float64(sum.Sent)}
 	now, err := st.broker.stored(ctx)
-	if err == nil && now-stored != sum.Acknowledged {
-		err = fmt.Errorf("%d records were acknowledged, the broker has %d: not a result", sum.Acknowledged, now-stored)
+	if err == nil && now-stored != sum.Sent {
+		err = fmt.Errorf("%d records were acknowledged, with those of the warm-up, the broker has %d: not a result", sum.Sent, now-stored)
 	}
 	return f, err
 }

@@ -26,9 +26,9 @@ func (r *report) judgeMicro(rows []*microRow) {
 		what, want, name, plain string
 		factor, most            float64
 	}{
-		{"six stages that do nothing, one event a send: rings, workers passing on bursts as the pipeline does, by channels",
+		{"besides: six stages that do nothing, the source sends single events, workers pass on bursts as the pipeline does; by channels",
 			"at least 4 times faster", "SixStages/push=burst", "plain-channel", 4, 0},
-		{"the same with workers that push each event alone", "at least 4 times faster", "SixStages/push=event", "plain-channel", 4, 0},
+		{"six stages that do nothing, one event a send: rings by channels", "at least 4 times faster", "SixStages/push=event", "plain-channel", 4, 0},
 		{"rate limiter, an event in a burst", "at most 15 ns and faster than x/time/rate", "RateLimiter/callers=1/events=100", "plain-x/time/rate", 1, 15},
 		{"circuit breaker, an event in a burst", "at most 3 ns and faster than sony/gobreaker", "Breaker/events=100", "plain-gobreaker", 1, 3},
 	} {

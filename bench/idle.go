@@ -21,6 +21,8 @@ type idleGateway struct {
 }
 
 func (b *bench) watchIdle(ctx context.Context) (*idleGateway, error) {
+	ctx, cancel := context.WithTimeout(ctx, runLimit)
+	defer cancel()
 	st, err := b.set(ctx, scene{server: gateway, broker: discarding, partitions: 3, load: b.usual()})
 	if err == nil {
 		_, err = b.generate(ctx, b.usual(), st.servers)

@@ -10,7 +10,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"syscall"
 	"time"
 )
@@ -61,15 +60,15 @@ type section struct {
 
 var sections = []section{
 	{"limits", (*bench).limits, false},
-	{"stores", (*bench).stores, true},
 	{"calls", (*bench).calls, false},
+	{"scaling", (*bench).scaling, false},
+	{"profiles", (*bench).profileShapes, false},
+	{"micro", (*bench).micro, false},
+	{"stores", (*bench).stores, true}, // from here on Kafka's JVM runs, too
 	{"shapes", (*bench).shapes, true},
 	{"sizes", (*bench).sizes, true},
 	{"streams", (*bench).manyStreams, true},
 	{"latency", (*bench).latency, true},
-	{"scaling", (*bench).scaling, false},
-	{"profiles", (*bench).profileShapes, false},
-	{"micro", (*bench).micro, false},
 }
 
 func sectionNames() (names string) {
@@ -123,31 +122,34 @@ func (b *bench) sections(ctx context.Context, only *regexp.Regexp) (err error) {
 	if b.bin, err = build(b.dir); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(sections, func(s section) bool { return s.kafka && only.MatchString(s.name) }) {
-		if b.kafka, b.kafkaAway = b.startKafka(); b.kafkaAway != nil {
-			say("without Apache Kafka: %v", b.kafkaAway)
-		} else {
-			defer func() { _ = b.kafka.end() }()
-		}
-	}
 	r := &report{out: b.out, plots: map[string]any{}}
 	for _, s := range sections {
 		if !only.MatchString(s.name) || ctx.Err() != nil {
 			continue
+		}
+		if s.kafka && b.kafka == nil && b.kafkaAway == nil {
+			if b.kafka, b.kafkaAway = b.startKafka(); b.kafkaAway != nil {
+				say("without Apache Kafka: %v", b.kafkaAway)
+			} else {
+				defer func() { _ = b.kafka.end() }()
+			}
 		}
 		say("%v: section %s", time.Since(began).Round(time.Second), s.name)
 		if err := s.run(b, ctx, r); err != nil {
 			b.fail(fmt.Errorf("section %s: %w", s.name, err))
 		}
 	}
+	if err := ctx.Err(); err != nil {
+		b.fail(fmt.Errorf("the run was stopped, sections are missing: %w", err))
+	}
 	if err := r.write(b.rounds, b.failures); err != nil {
 		return err
 	}
 	say("measured in %v; the report: %s", time.Since(began).Round(time.Second), filepath.Join(b.out, "report.md"))
 	if len(b.failures) > 0 {
-		return fmt.Errorf("%d runs are no result; they are listed in the report", len(b.failures))
+		return fmt.Errorf("%d failures; they are listed in the report", len(b.failures))
 	}
-	return ctx.Err()
+	return nil
 }
 
 // say prints progress.

@@ -1,7 +1,7 @@
 package main
 
-// The packages' own benchmarks: each row of the table is one that has an impl=gateway and at least one impl=plain-...,
-// run in turns. Beside them, at no cost, the idle gateway: its CPU time over a minute in which the benchmarks run.
+// The packages' own benchmarks, in turns: what the gateway does (impl=gateway) beside plain ways to do it (impl=plain-...), where
+// there is one. Beside them, at no cost, the idle gateway: its CPU time over a minute in which the benchmarks run.
 
 import (
 	"bytes"
@@ -98,22 +98,37 @@ func (b *bench) microProfiles(ctx context.Context, tests []testBinary, rows []*m
 				abs, _ := filepath.Abs(filepath.Join(b.out, "profiles", "micro-"+top+"."+kind+".pprof"))
 				return abs
 			}
-			if _, err := t.run(ctx, "^Benchmark"+top+"$", "100ms", "-test.cpuprofile="+file("cpu"), "-test.memprofile="+file("alloc"), "-test.memprofilerate=4096"); err != nil {
+			if _, err := t.run(ctx, oursOnly(row), "100ms", "-test.cpuprofile="+file("cpu"), "-test.memprofile="+file("alloc"), "-test.memprofilerate=4096"); err != nil {
 				b.fail(err)
 			}
 		}
 	}
 }
 
+// oursOnly is the pattern of a row's benchmark without the plain ways beside it.
+func oursOnly(row *microRow) string {
+	top, rest, _ := strings.Cut(row.name, "/")
+	pattern := "^Benchmark" + top + "$"
+	if row.impl("gateway") == nil || !row.split {
+		return pattern
+	}
+	if rest != "" {
+		pattern += strings.Repeat("/.*", 1+strings.Count(rest, "/"))
+	}
+	return pattern + "/impl=gateway$"
+}
+
 // microRow is a benchmark with what its implementations gave.
 type microRow struct {
 	pkg, name string
+	split     bool // has impl=
 	impls     []*microImpl
 }
 
 type microImpl struct {
 	name                 string
 	nanos, bytes, allocs []float64 // one of each round
+	wire                 float64   // bytes of an encoded event, where that is compared
 }
 
 // perEvent is the unit of benchmarks whose operation is more than an event: ns/event, as benchfmt reads it.
@@ -134,12 +149,12 @@ func readMicro(raw []byte) (rows []*microRow, err error) {
 }
 
 func addResult(rows []*microRow, rec *benchfmt.Result) []*microRow {
-	name, impl := string(rec.Name.Full()), "gateway"
+	name, impl, split := string(rec.Name.Full()), "gateway", false
 	if cut := strings.LastIndex(name, "-"); cut > 0 && strings.Trim(name[cut+1:], "0123456789") == "" {
 		name = name[:cut] // GOMAXPROCS
 	}
 	if before, after, ok := strings.Cut(name, "/impl="); ok {
-		name, impl = before, after
+		name, impl, split = before, after, true
 	}
 	pkg := rec.GetConfig("pkg")
 	pkg = pkg[strings.LastIndex(pkg, "/")+1:]
@@ -150,7 +165,7 @@ func addResult(rows []*microRow, rec *benchfmt.Result) []*microRow {
 		}
 	}
 	if row == nil {
-		row = &microRow{pkg: pkg, name: name}
+		row = &microRow{pkg: pkg, name: name, split: split}
 		rows = append(rows, row)
 	}
 	m := row.impl(impl)
@@ -165,6 +180,9 @@ func addResult(rows []*microRow, rec *benchfmt.Result) []*microRow {
 	nanos := seconds * 1e9
 	size, _ := rec.Value("B/op")
 	allocs, _ := rec.Value("allocs/op")
+	if wire, ok := rec.Value("B/event"); ok {
+		m.wire = wire
+	}
 	m.nanos, m.bytes, m.allocs = append(m.nanos, nanos), append(m.bytes, size), append(m.allocs, allocs)
 	return rows
 }
@@ -185,6 +203,9 @@ func (r *report) micro(rows []*microRow, rounds int) {
 	table := [][]string{{"package", "benchmark", "gateway, ns", "B", "allocations", "plain way", "ns", "B", "allocations", "plain by gateway"}}
 	for _, row := range rows {
 		ours := row.impl("gateway")
+		if ours == nil {
+			ours = row.impl("protobuf") // what the gateway's API speaks
+		}
 		cells := []string{row.pkg, row.name, "", "", "", "", "", "", "", ""}
 		if ours != nil {
 			cells[2], cells[3], cells[4] = ours.cells()
@@ -196,6 +217,10 @@ func (r *report) micro(rows []*microRow, rounds int) {
 			}
 			plain++
 			cells[5] = strings.TrimPrefix(m.name, "plain-")
+			if m.wire > 0 {
+				cells[1] = fmt.Sprintf("%s: protobuf, %.0f bytes", row.name, ours.wire)
+				cells[5] += fmt.Sprintf(", %.0f bytes", m.wire)
+			}
 			cells[6], cells[7], cells[8] = m.cells()
 			cells[9] = ""
 			if ours != nil {

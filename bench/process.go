@@ -74,8 +74,13 @@ func start(log, program string, env []string, args ...string) (*process, error) 
 	return &process{cmd, bufio.NewScanner(out)}, nil
 }
 
-// line is the next line of the child's standard output.
+// lineLimit bounds the wait for a line; Kafka's first one may come after a download.
+const lineLimit = 5 * time.Minute
+
+// line is the next line of the child's standard output. A child that says nothing for too long is killed.
 func (p *process) line() (string, error) {
+	kill := time.AfterFunc(lineLimit, func() { _ = p.cmd.Process.Kill() })
+	defer kill.Stop()
 	if !p.lines.Scan() {
 		return "", fmt.Errorf("%s ended without a line: %w", p.cmd.Path, io.ErrUnexpectedEOF)
 	}
@@ -192,9 +197,10 @@ func startGateway(ctx context.Context, program, log string, env []string) (*serv
 		return nil, err
 	}
 	p.rest()
+	ready := http.Client{Timeout: time.Second}
 	v := &server{p, fmt.Sprintf("127.0.0.1:%d", grpcPort), fmt.Sprintf("127.0.0.1:%d", httpPort)}
 	for {
-		if r, err := http.Get("http://" + v.http + "/ready"); err == nil {
+		if r, err := ready.Get("http://" + v.http + "/ready"); err == nil {
 			_ = r.Body.Close()
 			if r.StatusCode == http.StatusOK {
 				return v, nil

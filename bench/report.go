@@ -32,6 +32,9 @@ func (r *report) goal(what, want, got string, met bool) {
 	r.goals = append(r.goals, fmt.Sprintf("| %s | %s | %s | %s |\n", what, want, got, verdict))
 }
 
+// noResult adds a row for a goal that could not be judged.
+func (r *report) noResult(what string) { r.goal(what, "", "no result: see Failures", false) }
+
 // table adds a table; the first row is the head.
 func (r *report) table(rows [][]string) {
 	r.addf("\n")
@@ -108,8 +111,8 @@ type plot struct {
 }
 
 type barSeries struct {
-	Name   string    `json:"name"`
-	Values []float64 `json:"values"`
+	Name   string     `json:"name"`
+	Values []*float64 `json:"values"` // nil: no result, a gap
 }
 
 type barGroups struct {
@@ -159,7 +162,8 @@ func (r *report) write(rounds int, failures []string) error {
 	text.WriteString("Generator, server and broker are processes of this one machine and share its processors: rates are those of all three " +
 		"together. CPU is that of the named process, an event. Latency is from handing a message to gRPC until its answer; at a fixed rate from " +
 		"the time at which it was due. After each run the broker's end offsets are compared with what was acknowledged; a run that differs, or in which an " +
-		"event was refused, is no result.\n\n")
+		"event was refused, is no result. The gateways' settings are the defaults, but for RATE_LIMIT_ENABLED=false (one client sends everything) and PPROF_ENABLED=true. For franz-go alone *server* is its own " +
+		"process, and latency that of 100 records.\n\n")
 	if len(r.goals) > 0 {
 		text.WriteString("## Goals\n\n| what | goal | measured | met |\n|---|---|---|---|\n" + strings.Join(r.goals, "") + "\n")
 	}

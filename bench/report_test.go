@@ -5,8 +5,10 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -48,8 +50,8 @@ func TestGoalsAreJudged(t *testing.T) {
 		if len(r.goals) != 4 || !strings.HasSuffix(r.goals[0], "| "+met+" |\n") {
 			t.Errorf("server CPU %v, libraries' 600: %q", server, r.goals)
 		}
-		// Two processors and 900 ns an event: 2.2 million a second at most.
-		if got := r.goals[2]; !strings.Contains(got, "| 0.45 (0.45 to 0.45) | **no**") {
+		possible := float64(runtime.NumCPU()) * 1e9 / 900 // events a second
+		if got := r.goals[2]; !strings.Contains(got, fmt.Sprintf("| %.2f (", 1e6/possible)) {
 			t.Errorf("share of what the processors allow: %s", got)
 		}
 		if b.generatorCPU != 200 {
@@ -63,7 +65,7 @@ func TestAFailedRunIsNoFigure(t *testing.T) {
 	runs := shortRuns(600)
 	runs[3] = nil
 	b.judgeLimits(r, "100 a message", 1.25, runs)
-	if len(r.goals) != 0 {
+	if len(r.goals) != 1 || !strings.Contains(r.goals[0], "no result") || !strings.Contains(r.goals[0], "**no**") {
 		t.Errorf("goals without franz-go: %q", r.goals)
 	}
 	r.endToEnd("server", []string{"a", "b", "c", "d"}, runs)

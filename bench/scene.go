@@ -56,6 +56,8 @@ type figures struct {
 	P999    float64 `json:"p99.9_ms"`
 	Late99  float64 `json:"generator_late_p99_ms"`
 	PeakMiB float64 `json:"peak_mib"`
+	// Kept is the share of a fixed rate that was sent and answered; 0 without a fixed rate.
+	Kept float64 `json:"schedule_kept,omitempty"`
 }
 
 // bench holds what the runs share.
@@ -208,7 +210,7 @@ func (b *bench) startPlain(program string, env []string, args ...string) (*serve
 	}
 	address, err := p.line()
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, p.end())
 	}
 	p.rest()
 	return &server{process: p, grpc: address}, nil
@@ -239,6 +241,12 @@ func (b *bench) play(ctx context.Context, s scene, st *stage) (f figures, err er
 	n := float64(sum.Acknowledged)
 	f = figures{Events: sum.Acknowledged, Rate: sum.Rate, Client: sum.CPUNanos, Server: float64(st.cpu()-cpu) / n,
 		P50: sum.Latency.P50, P99: sum.Latency.P99, P999: sum.Latency.P999, Late99: sum.Late.P99, PeakMiB: st.peak()}
+	if f.Server <= 0 || f.PeakMiB <= 0 {
+		return f, errors.New("this system does not tell a process's CPU and memory (/proc/PID/task/*/schedstat, /proc/PID/status): not a result")
+	}
+	if s.load.rate > 0 {
+		f.Kept = sum.Rate / s.load.rate
+	}
 	if st.broker == nil {
 		return f, nil
 	}
@@ -267,7 +275,7 @@ func (st *stage) peak() float64 {
 	return float64(largest) / (1 << 20)
 }
 
-// together runs f for every server at the same time and returns the first error.
+// together runs f for every server at the same time and joins the errors.
 func together(servers []*server, f func(i int, v *server) error) error {
 	failures := make([]error, len(servers))
 	var group sync.WaitGroup

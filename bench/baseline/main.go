@@ -3,7 +3,7 @@
 //
 // A stream's handler scans each message where it is, builds pooled records and calls franz-go's Produce once
 // per event; a sender answers each message, in order, after the promises of all its records. It has the
-// ingest streams of the real gateway's API, the same record format and the same producer options, so that a
+// ingest methods of the real gateway's API, the same record format and the same producer options, so that a
 // run against both says what the real gateway's machinery costs or saves. What it lacks: admission,
 // deadlines, rate limits, metrics, outcomes finer than stored or not, a bound on memory.
 package main

@@ -112,7 +112,7 @@ func (r run) listItem(drawn map[string]bool) string {
 			links = append(links, fmt.Sprintf("[%s](%s)", kind, linkTo(page)))
 		case slices.Contains(r.kinds, kind):
 			links = append(links, kind+": profile unreadable")
-		default:
+		case slices.Contains(r.missing(), kind):
 			links = append(links, kind+": profile missing")
 		}
 	}

@@ -24,11 +24,13 @@ const groupSize = 100
 
 // figures is what a run came to. The names are those of gateway publish --json.
 type figures struct {
-	Acknowledged int     `json:"acknowledged"`
-	Failed       int     `json:"failed"`
-	Error        string  `json:"error,omitempty"`
-	Seconds      float64 `json:"seconds"`
-	Rate         float64 `json:"acknowledged_per_second"`
+	Acknowledged int `json:"acknowledged"`
+	Failed       int `json:"failed"`
+	// Sent counts the records of the warm-up, too: what the broker must have.
+	Sent    int     `json:"sent"`
+	Error   string  `json:"error,omitempty"`
+	Seconds float64 `json:"seconds"`
+	Rate    float64 `json:"acknowledged_per_second"`
 	// CPUNanos is this process's processor time from the first record to the last acknowledgement, without what was burnt.
 	CPUNanos float64 `json:"cpu_ns_per_event"`
 	// Latency is of whole groups, from their first record's hand-over to their last acknowledgement.

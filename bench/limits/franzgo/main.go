@@ -26,6 +26,8 @@ type config struct {
 	memory          int // bytes of different events
 	// duration ends a run before count is reached; 0 does not.
 	duration time.Duration
+	// warmUp is how long records are produced before anything is measured.
+	warmUp time.Duration
 	// burn is the CPU, in nanoseconds a record, that a second goroutine burns before the record is produced.
 	burn                  int
 	partitionsFromCluster bool
@@ -41,6 +43,7 @@ func main() {
 	flag.IntVar(&c.inflight, "inflight", 4000, "most records that are not acknowledged; the default is what the gateway has in flight with "+
 		"batches of 100 on 2 streams")
 	flag.DurationVar(&c.duration, "duration", 0, "produce for so long, whatever -count says")
+	flag.DurationVar(&c.warmUp, "warmup", 0, "produce for so long before anything is measured")
 	flag.IntVar(&c.burn, "burn", 0, "nanoseconds of CPU a record that another goroutine burns first, as a generator would")
 	flag.BoolVar(&c.partitionsFromCluster, "partitions-from-metadata", true,
 		"choose partitions here, as the gateway does, by the count that the cluster tells; false: leave the choice to franz-go")
@@ -73,7 +76,7 @@ func run(c config) error {
 
 // produce connects, and feeds records until all are answered.
 func produce(c config) (figures, error) {
-	if c.count < 1 || c.size < 0 || c.keys < 0 || c.inflight < groupSize || c.burn < 0 || c.duration < 0 {
+	if c.count < 1 || c.size < 0 || c.keys < 0 || c.inflight < groupSize || c.burn < 0 || c.duration < 0 || c.warmUp < 0 {
 		return figures{}, fmt.Errorf("-count must be more than 0, -inflight at least %d, -size, -keys, -burn and -duration at least 0", groupSize)
 	}
 	cl, err := newClient(c)
@@ -85,7 +88,19 @@ func produce(c config) (figures, error) {
 	if err != nil {
 		return figures{}, err
 	}
-	return newFeeder(c, cl, partitions).run(), nil
+	before := 0
+	if c.warmUp > 0 {
+		warm := c
+		warm.count, warm.duration, warm.burn = math.MaxInt, c.warmUp, 0
+		f := newFeeder(warm, cl, partitions).run()
+		if f.Failed > 0 {
+			return f, nil
+		}
+		before = f.Acknowledged
+	}
+	f := newFeeder(c, cl, partitions).run()
+	f.Sent = before + f.Acknowledged + f.Failed
+	return f, nil
 }
 
 // newClient has the options of the gateway's producer that count for speed.
