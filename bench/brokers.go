@@ -79,15 +79,10 @@ type discardBroker struct {
 }
 
 func (b *bench) startDiscard(partitions int) (broker, error) {
-	p, err := start(b.log("discard"), b.bin.discard, nil, "--partitions", strconv.Itoa(partitions))
+	p, address, err := startListening(b.log("discard"), b.bin.discard, nil, "--partitions", strconv.Itoa(partitions))
 	if err != nil {
 		return nil, err
 	}
-	address, err := p.line()
-	if err != nil {
-		return nil, errors.Join(err, p.end())
-	}
-	p.rest()
 	return &discardBroker{place{address, "events"}, p}, nil
 }
 
@@ -145,15 +140,10 @@ func (b *bench) startKafka() (*kafkaBroker, error) {
 			return nil, fmt.Errorf("%s is not installed (Kafka needs Java 17, and Maven fetches it)", program)
 		}
 	}
-	p, err := start(b.log("kafka"), b.bin.kafka, nil)
+	p, addr, err := startListening(b.log("kafka"), b.bin.kafka, nil)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; its log: %s", err, tail(b.log("kafka")))
 	}
-	addr, err := p.line()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%w; its log: %s", err, tail(b.log("kafka"))), p.end())
-	}
-	p.rest()
 	return &kafkaBroker{addr: addr, process: p}, nil
 }
 

@@ -62,11 +62,6 @@ func (b *bench) compare(ctx context.Context, base, pattern string) (err error) {
 				}
 			}
 		}
-		for _, s := range sides { // each round, so that a stopped comparison keeps what it has
-			if err := os.WriteFile(filepath.Join(b.out, "compare-"+s.name+".txt"), []byte(s.out.String()), 0o644); err != nil {
-				return err
-			}
-		}
 		for _, shape := range b.sendingShapes() {
 			for _, s := range sides {
 				if err := b.endToEndLine(ctx, s, shape, wanted); err != nil {

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -52,6 +53,18 @@ func buildOne(tree, out, pkg string) error {
 type process struct {
 	cmd   *exec.Cmd
 	lines *bufio.Scanner
+}
+
+// startListening starts a program whose first line is its address.
+func startListening(log, program string, env []string, args ...string) (p *process, address string, err error) {
+	if p, err = start(log, program, env, args...); err != nil {
+		return nil, "", err
+	}
+	if address, err = p.line(); err != nil {
+		return nil, "", errors.Join(err, p.end())
+	}
+	p.rest()
+	return p, address, nil
 }
 
 // start runs a program with additional environment; what it logs goes to the file log.
@@ -176,10 +189,6 @@ func freePort() (int, error) {
 
 // startGateway starts the gateway on free ports and waits until it is ready.
 func (b *bench) startGateway(ctx context.Context, env []string) (*server, error) {
-	return startGateway(ctx, b.bin.gateway, b.log("gateway"), env)
-}
-
-func startGateway(ctx context.Context, program, log string, env []string) (*server, error) {
 	grpcPort, err := freePort()
 	if err != nil {
 		return nil, err
@@ -192,7 +201,7 @@ func startGateway(ctx context.Context, program, log string, env []string) (*serv
 		"GRPC_BIND=127.0.0.1", "HTTP_BIND=127.0.0.1", "GRPC_PORT=" + strconv.Itoa(grpcPort), "HTTP_PORT=" + strconv.Itoa(httpPort),
 		"RATE_LIMIT_ENABLED=false", "LOG_OUTPUT=stderr", "PPROF_ENABLED=true",
 	}, env...)
-	p, err := start(log, program, env)
+	p, err := start(b.log("gateway"), b.bin.gateway, env)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +218,7 @@ func startGateway(ctx context.Context, program, log string, env []string) (*serv
 		select {
 		case <-ctx.Done():
 			_ = v.end()
-			return nil, fmt.Errorf("the gateway is not ready: %w; the end of its log:\n%s", ctx.Err(), tail(log))
+			return nil, fmt.Errorf("the gateway is not ready: %w; the end of its log:\n%s", ctx.Err(), tail(b.log("gateway")))
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -204,15 +204,10 @@ func (b *bench) startServer(ctx context.Context, s scene, to broker) (*server, e
 
 // startPlain starts a server that prints its address.
 func (b *bench) startPlain(program string, env []string, args ...string) (*server, error) {
-	p, err := start(b.log(program), program, env, args...)
+	p, address, err := startListening(b.log(program), program, env, args...)
 	if err != nil {
 		return nil, err
 	}
-	address, err := p.line()
-	if err != nil {
-		return nil, errors.Join(err, p.end())
-	}
-	p.rest()
 	return &server{process: p, grpc: address}, nil
 }
 

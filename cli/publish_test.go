@@ -106,6 +106,12 @@ func TestOneStreamKeepsTheOrder(t *testing.T) {
 }
 
 func TestOutcomesAndReasonsAreCounted(t *testing.T) {
+	countsOutcomes(t)
+}
+
+// countsOutcomes publishes, with more arguments, to a gateway that gives every outcome in turn.
+func countsOutcomes(t *testing.T, more ...string) {
+	t.Helper()
 	for _, batch := range []string{"0", "10"} {
 		number := 0
 		gateway := &fake{answer: func(*eventv1.Event, int) *gatewayv1.IngestEventResponse {
@@ -122,9 +128,9 @@ func TestOutcomesAndReasonsAreCounted(t *testing.T) {
 			}
 			return nil
 		}}
-		r := runJSON(t, 1, "", "--address", startFake(t, gateway), "--count", "1000", "--batch", batch)
+		r := runJSON(t, 1, "", append(more, "--address", startFake(t, gateway), "--count", "1000", "--batch", batch)...)
 		if r.Acknowledged != 200 || r.Filtered != 200 || r.Duplicate != 200 || r.Refused != 200 || r.Unknown != 200 ||
-			r.RefusedReasons["RATE_LIMITED"] != 200 || r.UnknownReasons["OUTCOME_UNKNOWN"] != 200 || r.NoAnswer != 0 {
+			r.RefusedReasons["RATE_LIMITED"] != 200 || r.UnknownReasons["OUTCOME_UNKNOWN"] != 200 || r.NoAnswer != 0 || r.Error != "" {
 			t.Fatalf("batch %s: %+v", batch, r)
 		}
 	}

@@ -19,28 +19,7 @@ import (
 )
 
 func TestUnaryOutcomesAndReasonsAreCounted(t *testing.T) {
-	for _, batch := range []string{"0", "10"} {
-		number := 0
-		gateway := &fake{answer: func(*eventv1.Event, int) *gatewayv1.IngestEventResponse {
-			number++
-			switch number % 5 {
-			case 0:
-				return &gatewayv1.IngestEventResponse{Outcome: gatewayv1.Outcome_OUTCOME_FILTERED, Success: true}
-			case 1:
-				return &gatewayv1.IngestEventResponse{Outcome: gatewayv1.Outcome_OUTCOME_DUPLICATE, Success: true}
-			case 2:
-				return refused("RATE_LIMITED", time.Second)
-			case 3:
-				return &gatewayv1.IngestEventResponse{Outcome: gatewayv1.Outcome_OUTCOME_UNKNOWN, Reason: "OUTCOME_UNKNOWN"}
-			}
-			return nil
-		}}
-		r := runJSON(t, 1, "", "--unary", "--streams", "4", "--address", startFake(t, gateway), "--count", "1000", "--batch", batch)
-		if r.Acknowledged != 200 || r.Filtered != 200 || r.Duplicate != 200 || r.Refused != 200 || r.Unknown != 200 ||
-			r.RefusedReasons["RATE_LIMITED"] != 200 || r.UnknownReasons["OUTCOME_UNKNOWN"] != 200 || r.NoAnswer != 0 || r.Error != "" {
-			t.Fatalf("batch %s: %+v", batch, r)
-		}
-	}
+	countsOutcomes(t, "--unary", "--streams", "4")
 }
 
 // A status is about every event of its call.
