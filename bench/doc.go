@@ -19,5 +19,6 @@
 //	discard/     a broker that counts records and throws them away
 //	baseline/    the gateway one would write without rings
 //	pages/       a module of its own: draws plots, flame graphs, report.html
+//	client/      how the programs beside the gateway connect to Kafka
 //	demo/        make demo
 package main

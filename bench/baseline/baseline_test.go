@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/event-gateway/event-gateway/bench/client"
 	"github.com/event-gateway/event-gateway/bench/discard"
 
 	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
@@ -30,12 +31,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // start serves the baseline over the given broker and returns a client of it.
 func start(t *testing.T, broker string) gatewayv1.EventGatewayClient {
 	t.Helper()
-	cl, err := newProducer([]string{broker})
+	cl, err := client.NewProducer([]string{broker}, maxBuffered)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cl.Close)
-	partitions, err := countPartitions(t.Context(), cl, "events")
+	partitions, err := client.CountPartitions(t.Context(), cl, "events")
 	if err != nil {
 		t.Fatal(err)
 	}

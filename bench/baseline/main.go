@@ -21,13 +21,15 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/event-gateway/event-gateway/bench/client"
 )
 
 type config struct {
 	brokers, topic, port, cpuProfile string
 }
+
+// maxBuffered is above what the windows of 16 streams of 100 events a message hold.
+const maxBuffered = 1 << 17
 
 func main() {
 	var c config
@@ -61,12 +63,12 @@ func run(c config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, endProfile()) }()
-	cl, err := newProducer(strings.Split(c.brokers, ","))
+	cl, err := client.NewProducer(strings.Split(c.brokers, ","), maxBuffered)
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
-	partitions, err := countPartitions(ctx, cl, c.topic)
+	partitions, err := client.CountPartitions(ctx, cl, c.topic)
 	if err != nil {
 		return err
 	}
@@ -108,30 +110,4 @@ func startProfile(file string) (end func() error, err error) {
 		pprof.StopCPUProfile()
 		return f.Close()
 	}, nil
-}
-
-// newProducer has the options of the real gateway's producer.
-func newProducer(brokers []string) (*kgo.Client, error) {
-	return kgo.NewClient(
-		kgo.SeedBrokers(brokers...),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.RequiredAcks(kgo.AllISRAcks()), // and idempotent, which is franz-go's default
-		kgo.ProducerLinger(0),
-		kgo.ProducerBatchCompression(kgo.NoCompression()),
-		kgo.MaxBufferedRecords(1<<17), // above what the windows of 16 streams of 100 events a message hold
-		kgo.RecordDeliveryTimeout(25*time.Second),
-	)
-}
-
-func countPartitions(ctx context.Context, cl *kgo.Client, topic string) (uint32, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	topics, err := kadm.NewClient(cl).ListTopics(ctx, topic)
-	if err != nil {
-		return 0, err
-	}
-	if err := topics.Error(); err != nil {
-		return 0, fmt.Errorf("topic %s: %w", topic, err)
-	}
-	return uint32(len(topics[topic].Partitions)), nil
 }

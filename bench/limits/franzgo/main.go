@@ -15,8 +15,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/event-gateway/event-gateway/bench/client"
 )
 
 type config struct {
@@ -84,7 +85,7 @@ func produce(c config) (figures, error) {
 		return figures{}, err
 	}
 	defer cl.Close()
-	partitions, err := countPartitions(cl, c.topic)
+	partitions, err := client.CountPartitions(context.Background(), cl, c.topic)
 	if err != nil {
 		return figures{}, err
 	}
@@ -103,34 +104,10 @@ func produce(c config) (figures, error) {
 	return f, nil
 }
 
-// newClient has the options of the gateway's producer that count for speed.
 func newClient(c config) (*kgo.Client, error) {
-	partitioner := kgo.ManualPartitioner()
+	var more []kgo.Opt
 	if !c.partitionsFromCluster {
-		partitioner = kgo.StickyKeyPartitioner(nil)
+		more = append(more, kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))
 	}
-	return kgo.NewClient(
-		kgo.SeedBrokers(strings.Split(c.brokers, ",")...),
-		kgo.DisableClientMetrics(),
-		kgo.RecordPartitioner(partitioner),
-		kgo.RequiredAcks(kgo.AllISRAcks()), // and idempotent, which is franz-go's default
-		kgo.ProducerLinger(0),
-		kgo.ProducerBatchCompression(kgo.NoCompression()),
-		kgo.ProducerBatchMaxBytes(1_048_588), // Kafka's default of max.message.bytes, which the gateway reads
-		kgo.MaxBufferedRecords(max(2*c.inflight, 1024)),
-		kgo.RecordDeliveryTimeout(25*time.Second),
-	)
-}
-
-func countPartitions(cl *kgo.Client, topic string) (uint32, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	topics, err := kadm.NewClient(cl).ListTopics(ctx, topic)
-	if err != nil {
-		return 0, err
-	}
-	if err := topics.Error(); err != nil {
-		return 0, fmt.Errorf("topic %s: %w", topic, err)
-	}
-	return uint32(len(topics[topic].Partitions)), nil
+	return client.NewProducer(strings.Split(c.brokers, ","), max(2*c.inflight, 1024), more...)
 }
