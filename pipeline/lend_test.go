@@ -92,11 +92,10 @@ func TestLendingInTheGraph(t *testing.T) {
 				return false
 			}
 		}
-		return true
+		// Validate's work can only have been lent to decode, which notes its time away after the turn, and so perhaps
+		// after the event has been answered.
+		return h.p.decoders[0].counts.awayNanos.Load() > 0
 	})
-	if h.p.decoders[0].counts.awayNanos.Load() == 0 {
-		t.Error("the decode worker did the others' work in no time")
-	}
 }
 
 func TestNothingLentByOneOfTwoWorkers(t *testing.T) {
