@@ -19,10 +19,11 @@ import (
 type hooks Producer
 
 var (
-	_ kgo.HookBrokerE2E           = (*hooks)(nil)
-	_ kgo.HookBrokerWrite         = (*hooks)(nil)
-	_ kgo.HookBrokerDisconnect    = (*hooks)(nil)
-	_ kgo.HookProduceBatchWritten = (*hooks)(nil)
+	_ kgo.HookBrokerE2E               = (*hooks)(nil)
+	_ kgo.HookBrokerWrite             = (*hooks)(nil)
+	_ kgo.HookBrokerDisconnect        = (*hooks)(nil)
+	_ kgo.HookProduceBatchWritten     = (*hooks)(nil)
+	_ kgo.HookProduceRecordUnbuffered = (*hooks)(nil)
 )
 
 // produceKey is the API key of produce requests.
@@ -51,6 +52,9 @@ func (h *hooks) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.
 // OnBrokerDisconnect: requests that were waiting behind the one whose read
 // failed have no hook of their own, so every closed connection counts.
 func (h *hooks) OnBrokerDisconnect(kgo.BrokerMetadata, net.Conn) { h.lost.Add(1) }
+
+// OnProduceRecordUnbuffered hides the headers again, before franz-go counts the record's bytes; see record.hide.
+func (h *hooks) OnProduceRecordUnbuffered(kr *kgo.Record, _ error) { kr.Headers = nil }
 
 // OnProduceBatchWritten measures the batches that Kafka took.
 func (h *hooks) OnProduceBatchWritten(_ kgo.BrokerMetadata, _ string, _ int32, b kgo.ProduceBatchMetrics) {

@@ -115,5 +115,6 @@ func (p topicPartitioner) Partition(r *kgo.Record, n int) int {
 		rec.misplaced = true
 		return -1
 	}
+	rec.show()
 	return int(r.Partition)
 }

@@ -156,6 +156,7 @@ func (p *Producer) Produce(sp *stages.Partition, events []*stages.Event) {
 			r := recordOf(ev)
 			r.fill(p.background, p.cfg.RecordFormat, ev, &part.clock)
 			r.partition, r.seq, r.lost = part, seq, lost
+			r.hide()
 			p.client.TryProduce(p.background, &r.kafka, p.promise) // from here on, ev is not ours
 		}
 	}

@@ -33,6 +33,28 @@ func TestProduceAcknowledges(t *testing.T) {
 	}
 }
 
+// TestHiddenHeaders: franz-go counts a record's bytes without its headers both when it takes it in and when it gives it
+// back, else the gauge of what it holds would drift; and the record has them all (record.hide).
+func TestHiddenHeaders(t *testing.T) {
+	r := newRig(t, nil).ready()
+	r.produce(r.partition(0), "a", "b", "c")
+	for _, id := range []string{"a", "b", "c"} {
+		ev := r.want(id, stages.Acknowledged, stages.NoReason)
+		if kr := &recordOf(ev).kafka; kr.Headers != nil {
+			t.Errorf("%s: %d headers after the promise", id, len(kr.Headers))
+		}
+	}
+	r.eventually("franz-go to hold nothing", func() bool { return r.producer.InFlight() == 0 })
+	if n := r.producer.client.BufferedProduceBytes(); n != 0 {
+		t.Errorf("franz-go counts %d bytes at rest", n)
+	}
+	for _, rec := range r.stored(3, 0) {
+		if len(rec.Headers) < required {
+			t.Errorf("a record with the headers %v", rec.Headers)
+		}
+	}
+}
+
 // TestAcks: every level answers; without an answer there is no offset.
 func TestAcks(t *testing.T) {
 	for _, acks := range []Acks{AcksLeader, AcksNone} {
