@@ -213,7 +213,7 @@ func BenchmarkProduce(b *testing.B) {
 
 // TestProduceAllocatesNothing: between the hand-over and the report, what is ours allocates nothing.
 func TestProduceAllocatesNothing(t *testing.T) {
-	r := newRig(t, func(_ *Config, p *Parts) { p.Report = func(*stages.Event) {} }).ready()
+	r := newRig(t, func(_ *Config, p *Parts) { p.Report = func([]*stages.Event) {} }).ready()
 	ev := benchEvent(r.partition(0), 1)
 	part := (*r.producer.topics[0].partitions.Load())[0]
 	n := testing.AllocsPerRun(1000, func() {

@@ -134,7 +134,7 @@ func childMain(dir string) {
 	topics := stages.NewTopics(cfg.Topics()...)
 	p, err := NewProducer(cfg, Parts{
 		Topics: topics, Breaker: stages.NewBreaker(5*time.Second, nil), MaxEvents: 1000, DeliveryTimeout: 10 * time.Second,
-		Report: func(ev *stages.Event) { reports <- ev }, Embedded: broker,
+		Report: func(events []*stages.Event) { sendAll(reports, events) }, Embedded: broker,
 	})
 	if err != nil {
 		fmt.Println("error", err)

@@ -116,7 +116,7 @@ func startRig(t testing.TB, change func(*Config, *Parts)) *rig {
 	r.breaker = stages.NewBreaker(time.Second, nil)
 	parts := Parts{
 		Breaker: r.breaker, Log: r.log, MaxEvents: 10_000, DeliveryTimeout: 3 * time.Second,
-		Report: func(ev *stages.Event) { r.reports <- ev },
+		Report: func(events []*stages.Event) { sendAll(r.reports, events) },
 	}
 	change(r.cfg, &parts)
 	if errs := r.cfg.Validate(); len(errs) > 0 {
@@ -156,6 +156,12 @@ func eventually(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("not after %v: %s", patience, what)
 		case <-tick.C:
 		}
+	}
+}
+
+func sendAll(to chan<- *stages.Event, events []*stages.Event) {
+	for _, ev := range events {
+		to <- ev
 	}
 }
 

@@ -9,7 +9,7 @@ package kafka
 // Goroutines: the watcher (topics.go), the breaker's clock (pulse.go) and the
 // writer of failures (failures.go), all ended by Close; franz-go's own, one of
 // which runs all promises one after the other, so a promise only fills in the
-// answer and hands the event on.
+// answer and reports the events of a message together (reports.go).
 
 import (
 	"context"
@@ -32,8 +32,9 @@ import (
 type Parts struct {
 	Topics  *stages.Topics
 	Breaker *stages.Breaker
-	// Report takes each event back once its Ack is set. It runs in a promise: it must not block.
-	Report func(*stages.Event)
+	// Report takes events back, each once, when their Acks are set. It runs in a promise: it must not block, and
+	// must not keep the slice.
+	Report func([]*stages.Event)
 	// Log may be nil.
 	Log Logger
 	// MaxEvents is the pipeline's own bound on events in flight.
@@ -56,6 +57,7 @@ type Producer struct {
 	client  *kgo.Client
 	topics  []*topic // by stages.Topic.Index
 	promise func(*kgo.Record, error)
+	reports *reports
 	// background is every record's context: no request's, so that nobody's leaving can fail his neighbours.
 	background context.Context
 	stop       context.CancelFunc
@@ -88,6 +90,7 @@ func NewProducer(cfg *Config, parts Parts) (*Producer, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	p := &Producer{cfg: cfg, parts: parts, background: context.Background(), stop: stop, kick: make(chan struct{}, 1), failures: newFailures()}
 	p.promise = p.settle
+	p.reports = newReports(parts.Report)
 	p.errorAnswers = errorAnswers{now: parts.Now, lines: p.failures}
 	byName := make(map[string]*topic)
 	for _, st := range parts.Topics.All {
@@ -143,7 +146,7 @@ func (p *Producer) Produce(sp *stages.Partition, events []*stages.Event) {
 		p.parts.Breaker.Busy(p.parts.Now()) // before the count rises, else a tick between sees old silence
 	}
 	seq := part.handed.Add(uint64(n)) - uint64(n)
-	lost := p.lost.Load()
+	lost, next := p.lost.Load(), 0
 	for chunk := range slices.Chunk(events, touchAhead) {
 		for _, ev := range chunk {
 			part.warmth += ev.Touch()
@@ -152,10 +155,11 @@ func (p *Producer) Produce(sp *stages.Partition, events []*stages.Event) {
 			part.warmth += recordOf(ev).touch()
 		}
 		for _, ev := range chunk {
-			seq++
+			seq, next = seq+1, next+1
 			r := recordOf(ev)
 			r.fill(p.background, p.cfg.RecordFormat, ev, &part.clock)
 			r.partition, r.seq, r.lost = part, seq, lost
+			r.last = next == n || events[next].Msg != r.ev.Msg
 			r.hide()
 			p.client.TryProduce(p.background, &r.kafka, p.promise) // from here on, ev is not ours
 		}
@@ -175,8 +179,8 @@ func (p *Producer) refuse(events []*stages.Event) {
 			Offset:  -1,
 		}
 		p.metrics.failed[reason].Add(1)
-		p.parts.Report(ev)
 	}
+	p.parts.Report(events)
 }
 
 // heard takes what a produce request was answered with.
@@ -213,7 +217,7 @@ func (p *Producer) settle(kr *kgo.Record, err error) {
 	if r.oversized {
 		r.shrink()
 	}
-	p.parts.Report(ev)
+	p.reports.add(ev, r.last)
 }
 
 // offset is -1 when Kafka was not asked (acks=none).

@@ -98,6 +98,8 @@ type record struct {
 	// oversized: the record holds more memory than shrink lets it keep. It lies with the fields that settle
 	// needs anyway.
 	oversized bool
+	// last: the events that were handed over together and belong to one message end here; see reports.go.
+	last bool
 
 	// headers are kafka.Headers, which are there only from the partitioner to the promise; see hide.
 	headers []kgo.RecordHeader

@@ -118,7 +118,7 @@ func (w *batchWorker) add(burst []*stages.Event) (done int) {
 		var one int
 		if ev := w.rescue(value, burst[done:done+1], &one); ev != nil { // nil: it was added before the panic
 			w.answerOne(ev)
-			w.p.retire(ev)
+			w.p.Report([]*stages.Event{ev})
 		}
 		done++
 	}()

@@ -37,7 +37,7 @@ func (t *discardTally) add(partition int32, data int) {
 
 // discard acknowledges at once, on the produce worker.
 type discard struct {
-	report func(*stages.Event)
+	report func([]*stages.Event)
 	tally  *discardTally
 }
 
@@ -45,8 +45,8 @@ func (d discard) Produce(p *stages.Partition, events []*stages.Event) {
 	for _, ev := range events {
 		d.tally.add(p.ID, len(ev.Data))
 		ev.Ack = stages.Ack{Verdict: stages.Verdict{Outcome: stages.Acknowledged}, Partition: p.ID}
-		d.report(ev)
 	}
+	d.report(events)
 }
 
 // lookAgain is an Owner of many messages: some of them was answered.

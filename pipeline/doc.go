@@ -3,7 +3,7 @@
 //
 //	handlers --admission--> lane -> decode => validate => ratelimit => transform => batch => produce -> Producer
 //	                         MPSC         each => is a mesh of SPSC rings                                  |
-//	handlers <--Completed-- retirer <-inbox (MPSC)-- what was not handed over, and the Producer's reports--+
+//	handlers <--Completed-- retirer (a lock) <-- what was not handed over, and the Producer's reports------+
 //	                           |
 //	                           +--SPSC free rings--> decode
 //
@@ -20,7 +20,6 @@
 //	stage worker    per stage           its Stage, its out rings                 all its in rings are closed and empty
 //	batch worker    BatchWorkers        its Batcher, its partitions' open batch  all its in rings are closed and empty
 //	produce worker  ProduceWorkers      its Produce, the empty-batch rings       all its in rings are closed and empty
-//	retirer         1                   free rings, answers of handed events     Close, after its inbox is empty
 //	watchdog        1                   what it has seen of the workers          Close
 //	janitor         1                   the list of abandoned messages           Close
 //

@@ -118,7 +118,6 @@ func (p *Pipeline) writeLinks(w io.Writer) {
 		metrics.WriteGaugeUint64(w, fmt.Sprintf(`gateway_lane_depth{worker="%d"}`, i), uint64(max(d.lane.Depth(), 0)))
 		metrics.WriteGaugeUint64(w, fmt.Sprintf(`gateway_lane_capacity{worker="%d"}`, i), uint64(d.lane.Cap()))
 	}
-	metrics.WriteGaugeUint64(w, `gateway_retirer_depth`, uint64(max(p.retirer.inbox.Depth(), 0)))
 }
 
 func writeHistogram(w io.Writer, name, labels string, h *histogram) {

@@ -51,11 +51,11 @@ type Pipeline struct {
 	admissionWaits     atomic.Uint64
 	admissionWaitNanos atomic.Int64
 	_                  [128]byte
-	lateAcks           atomic.Uint64 // written by the retirer
+	lateAcks           atomic.Uint64 // guarded by retirer.mu for writers
 
 	drainOnce, cutoffOnce sync.Once
 	draining, cutoff      chan struct{}
-	stopping, closed      atomic.Bool
+	stopping              atomic.Bool
 	workers, closers      sync.WaitGroup
 }
 
@@ -80,7 +80,7 @@ func New(cfg Config, parts Parts) (*Pipeline, error) {
 	p.inflight.limit = int64(cfg.MaxInflight)
 	p.callers = p.newOutcomeCounts()
 	p.maxEvents = eventBound(cfg.MaxInflight, parts.Stages.MaxBatchEvents)
-	p.retirer = &retirer{p: p, inbox: ring.NewMPSC[*stages.Event](p.maxEvents), waiter: ring.NewWaiter(), counts: p.newOutcomeCounts()}
+	p.retirer = &retirer{p: p, counts: p.newOutcomeCounts()}
 	p.janitor = &janitor{p: p, kick: make(chan struct{}, 1), done: make(chan struct{})}
 	p.buildDecoders()
 	p.buildMiddle()
@@ -197,9 +197,8 @@ func (p *Pipeline) connectAll() {
 // never blocks, so a few are enough; each may hold BATCH_MAX_EVENTS.
 const batchRingCapacity = 64
 
-// Start starts every goroutine; producer takes what the produce workers hand over and calls Report for each event.
+// Start starts every goroutine; producer takes what the produce workers hand over and calls Report.
 func (p *Pipeline) Start(producer stages.Producer) {
-	p.run(&p.closers, "retirer", 0, p.retirer.retireLoop)
 	p.run(&p.closers, "janitor", 0, p.janitor.janitorLoop)
 	if !p.parts.unwatched {
 		p.run(&p.closers, "watchdog", 0, p.watchdog.watchLoop)
@@ -283,10 +282,8 @@ func (p *Pipeline) Stop() {
 	p.workers.Wait()
 }
 
-// Close ends the retirer, the janitor and the watchdog. Call it after Stop and after the Producer was closed.
+// Close ends the janitor and the watchdog. Call it after Stop and after the Producer was closed.
 func (p *Pipeline) Close() {
-	p.closed.Store(true)
-	p.retirer.waiter.Wake()
 	close(p.janitor.done)
 	p.watchdog.stop()
 	p.closers.Wait()

@@ -1,7 +1,7 @@
 package pipeline
 
 // The produce worker: hands batches to the Producer and sends what was not
-// handed over straight to the retirer.
+// handed over straight to the retirer (retire.go).
 
 import (
 	"runtime/debug"
@@ -57,8 +57,8 @@ func (w *produceWorker) produce(batch *stages.RecordBatch, now int64) {
 		w.count(batch.Events, now)
 		left := w.process(batch)
 		w.answer(left)
-		for _, ev := range left {
-			w.p.retire(ev)
+		if len(left) > 0 {
+			w.p.Report(left)
 		}
 	}
 	// A full ring only means that nobody has fetched the empty ones yet: let this one go.

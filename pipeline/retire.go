@@ -1,9 +1,11 @@
 package pipeline
 
-// The retirer: one goroutine that takes what comes out of the graph, answers
-// what was handed to Kafka with Kafka's verdict, and gives everything back.
+// The retirer: takes what comes out of the graph, answers what was handed to
+// Kafka with Kafka's verdict, and gives everything back. It has no goroutine of
+// its own: whoever reports does the work, one at a time (ADR 0009).
 
 import (
+	"sync"
 	"time"
 
 	"github.com/event-gateway/event-gateway/ring"
@@ -11,9 +13,11 @@ import (
 )
 
 type retirer struct {
-	p      *Pipeline
-	inbox  *ring.MPSC[*stages.Event]
-	waiter *ring.Waiter
+	p *Pipeline
+
+	// mu guards the following. Nearly all reports come from one goroutine, that of the Kafka client's promises;
+	// produce workers report what they did not hand over. Nothing under it waits for anything.
+	mu     sync.Mutex
 	counts *outcomeCounts
 	// latency is receipt to acknowledgement, an entry an event.
 	latency histogram
@@ -39,35 +43,17 @@ type home struct {
 	staged []*stages.Event
 }
 
-// Report is what a Producer calls once for each event, after setting ev.Ack.
-// It never blocks and may be called from any goroutine.
-func (p *Pipeline) Report(ev *stages.Event) { p.retire(ev) }
-
-// retire hands an event to the retirer. The inbox holds more than all events there are.
-func (p *Pipeline) retire(ev *stages.Event) {
-	if !p.retirer.inbox.TryPush(ev) {
-		panic("BUG: the retirer's inbox is full: an event was reported twice")
-	}
-	p.retirer.waiter.Wake()
+// Report is what a Producer calls for its events, once for each, after setting
+// ev.Ack: best for all of one message in one call. It never waits for Kafka or for
+// a client, and may be called from any goroutine. The slice stays the caller's.
+func (p *Pipeline) Report(events []*stages.Event) {
+	p.retirer.mu.Lock()
+	defer p.retirer.mu.Unlock()
+	p.retirer.retire(events, time.Now())
 }
 
-// retireLoop is the retirer's goroutine.
-func (r *retirer) retireLoop() {
-	burst := make([]*stages.Event, burstSize)
-	for {
-		n := r.inbox.Pop(burst)
-		if n == 0 {
-			if r.p.closed.Load() && !r.inbox.Ready() {
-				return
-			}
-			r.waiter.Wait(func() bool { return r.inbox.Ready() || r.p.closed.Load() })
-			continue
-		}
-		r.retireBurst(burst[:n], time.Now())
-	}
-}
-
-func (r *retirer) retireBurst(burst []*stages.Event, now time.Time) {
+// retire answers and gives back events that nobody else holds any more. Called with mu held.
+func (r *retirer) retire(burst []*stages.Event, now time.Time) {
 	for len(burst) > 0 {
 		if burst[0].Msg != r.run.msg {
 			r.endRun(now)

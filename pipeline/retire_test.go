@@ -100,7 +100,7 @@ func TestNothingIsFreedBeforeItIsRetired(t *testing.T) {
 	if ev := held[0]; !bytes.Equal(ev.Data, payload) || string(ev.PartitionKey.Value) != "k" {
 		t.Errorf("the bytes of an event that is not retired have changed: key %q, data %.20q", ev.PartitionKey.Value, ev.Data)
 	}
-	h.p.Report(held[0])
+	h.p.Report(held[:1])
 	h.close()
 	if a.taken != 0 {
 		t.Errorf("%d buffers were not freed", a.taken)

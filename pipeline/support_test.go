@@ -65,7 +65,7 @@ type stored struct {
 // recorder is a Producer that appends to a log for each partition and
 // acknowledges on one goroutine, partitions in random turns, as a Kafka client does.
 type recorder struct {
-	report func(*stages.Event)
+	report func([]*stages.Event)
 	mu     sync.Mutex // guards the following
 	logs   map[*stages.Partition][]stored
 	queue  []*stages.Event
@@ -79,7 +79,7 @@ type recorder struct {
 	withhold atomic.Pointer[stages.Partition]
 }
 
-func newRecorder(report func(*stages.Event), seed uint64) *recorder {
+func newRecorder(report func([]*stages.Event), seed uint64) *recorder {
 	return &recorder{report: report, logs: map[*stages.Partition][]stored{}, rng: rand.New(rand.NewPCG(seed, 1)),
 		more: make(chan struct{}, 1), done: make(chan struct{})}
 }
@@ -137,7 +137,7 @@ func (r *recorder) acknowledgeLoop() {
 		r.mu.Unlock()
 		for _, ev := range queue {
 			if ev != nil {
-				r.report(ev)
+				r.report([]*stages.Event{ev})
 			}
 		}
 	}

@@ -2,7 +2,7 @@
 // without locks, without allocation, in bursts.
 //
 //	SPSC   one producer goroutine -> one consumer goroutine (a link of the graph)
-//	MPSC   many producers         -> one consumer           (a lane, the retirer's inbox)
+//	MPSC   many producers         -> one consumer           (a lane)
 //	Waiter one sleeper            <- any number of wakers   (a worker that has nothing to do)
 //
 // Rings never block: a push says how many values fitted, a pop how many there

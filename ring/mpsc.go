@@ -1,7 +1,7 @@
 package ring
 
 // The many-producers single-consumer ring: a lane, where many handlers meet
-// one decode worker, and the retirer's inbox. See doc.go, "Memory order (MPSC)".
+// one decode worker. See doc.go, "Memory order (MPSC)".
 
 import "sync/atomic"
 

@@ -69,7 +69,8 @@ type Result struct {
 
 // Owner is told when the last event of a message was answered.
 type Owner interface {
-	// Completed must not block: it runs on a worker or on the retirer. It is called once for each submission.
+	// Completed must not block: it runs on a worker or in a promise of the Kafka client, with the
+	// retirer's lock held. It is called once for each submission.
 	Completed(m *Message)
 }
 

@@ -45,20 +45,18 @@ func (o offsets) acknowledge(p *Partition, events []*Event) {
 // Discard is a Producer that stores nothing and acknowledges at once.
 type Discard struct {
 	offsets offsets
-	report  func(*Event)
+	report  func([]*Event)
 }
 
 // NewDiscard returns a Discard for topics, each with that many partitions.
-func NewDiscard(topics *Topics, partitions int, report func(*Event)) *Discard {
+func NewDiscard(topics *Topics, partitions int, report func([]*Event)) *Discard {
 	return &Discard{offsets: newOffsets(topics, partitions), report: report}
 }
 
 // Produce implements Producer.
 func (d *Discard) Produce(p *Partition, events []*Event) {
 	d.offsets.acknowledge(p, events)
-	for _, ev := range events {
-		d.report(ev)
-	}
+	d.report(events)
 }
 
 // LogSink is a Producer that writes each event as one line of JSON and
@@ -66,7 +64,7 @@ func (d *Discard) Produce(p *Partition, events []*Event) {
 // reads. A slow reader holds back the gateway.
 type LogSink struct {
 	offsets offsets
-	report  func(*Event)
+	report  func([]*Event)
 
 	mu     sync.Mutex // guards the following
 	out    io.Writer
@@ -74,7 +72,7 @@ type LogSink struct {
 }
 
 // NewLogSink returns a LogSink for topics, each with that many partitions.
-func NewLogSink(topics *Topics, partitions int, out io.Writer, report func(*Event)) *LogSink {
+func NewLogSink(topics *Topics, partitions int, out io.Writer, report func([]*Event)) *LogSink {
 	return &LogSink{offsets: newOffsets(topics, partitions), out: out, report: report}
 }
 
@@ -86,9 +84,7 @@ func (s *LogSink) Produce(p *Partition, events []*Event) {
 			ev.Ack = Ack{Verdict: Verdict{Outcome: Unknown, Reason: OutcomeUnknown, Stage: AtProduce}, Offset: -1}
 		}
 	}
-	for _, ev := range events {
-		s.report(ev)
-	}
+	s.report(events)
 }
 
 func (s *LogSink) write(events []*Event) bool {

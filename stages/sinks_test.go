@@ -22,10 +22,12 @@ func sinkEvents(n int) []*Event {
 func TestDiscardAcknowledgesWithRisingOffsetsPerPartition(t *testing.T) {
 	topics := NewTopics("a", "b")
 	reported := 0
-	d := NewDiscard(topics, 2, func(ev *Event) {
-		reported++
-		if ev.Ack.Verdict.Outcome != Acknowledged {
-			t.Errorf("%+v", ev.Ack)
+	d := NewDiscard(topics, 2, func(events []*Event) {
+		reported += len(events)
+		for _, ev := range events {
+			if ev.Ack.Verdict.Outcome != Acknowledged {
+				t.Errorf("%+v", ev.Ack)
+			}
 		}
 	})
 	if n := len(topics.All[1].Partitions()); n != 2 {
@@ -49,7 +51,7 @@ func TestDiscardAcknowledgesWithRisingOffsetsPerPartition(t *testing.T) {
 func TestLogSinkWritesALineAnEvent(t *testing.T) {
 	var out bytes.Buffer
 	topics := NewTopics("a")
-	s := NewLogSink(topics, 1, &out, func(*Event) {})
+	s := NewLogSink(topics, 1, &out, func([]*Event) {})
 	events := sinkEvents(2)
 	events[1].Data = []byte{0xff, 0}
 	events[1].Metadata = []Pair{{Name: []byte("n"), Value: []byte("v")}}
@@ -77,10 +79,12 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("closed") 
 func TestLogSinkThatCannotWriteAnswersUnknown(t *testing.T) {
 	topics := NewTopics("a")
 	reported := 0
-	s := NewLogSink(topics, 1, brokenWriter{}, func(ev *Event) {
-		reported++
-		if v := ev.Ack.Verdict; v.Outcome != Unknown || v.Reason != OutcomeUnknown {
-			t.Errorf("%+v", v)
+	s := NewLogSink(topics, 1, brokenWriter{}, func(events []*Event) {
+		reported += len(events)
+		for _, ev := range events {
+			if v := ev.Ack.Verdict; v.Outcome != Unknown || v.Reason != OutcomeUnknown {
+				t.Errorf("%+v", v)
+			}
 		}
 	})
 	s.Produce(topics.Default.Partitions()[0], sinkEvents(3))

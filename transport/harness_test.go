@@ -30,7 +30,7 @@ const patience = 20 * time.Second
 
 // broker is a stages.Producer that stores nothing and acknowledges on one goroutine, when it is let.
 type broker struct {
-	report func(*stages.Event)
+	report func([]*stages.Event)
 	mu     sync.Mutex
 	queue  []*stages.Event
 	next   map[*stages.Partition]int64
@@ -78,7 +78,7 @@ func (b *broker) loop() {
 		b.queue = nil
 		b.mu.Unlock()
 		for _, ev := range queue {
-			b.report(ev)
+			b.report([]*stages.Event{ev})
 		}
 	}
 }
