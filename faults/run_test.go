@@ -88,7 +88,7 @@ type run struct {
 const (
 	topic = "events"
 	// maxMemory is MAX_RECV_BYTES, MAX_INFLIGHT_BYTES and 64 MiB for everything else.
-	maxMemory = (256 + 64 + 64) << 20
+	maxMemory = (128 + 64 + 64) << 20
 )
 
 var (

@@ -23,7 +23,7 @@ type Config struct {
 	MaxConnectionsEach   int           `env:"GRPC_MAX_CONNECTIONS_PER_ADDRESS" envDefault:"1024" doc:"most gRPC connections at once from one IP address; raise it to GRPC_MAX_CONNECTIONS where all clients come through one proxy"`
 	MaxHeaderBytes       stages.Bytes  `env:"GRPC_MAX_HEADER_BYTES" envDefault:"16KiB" doc:"largest header list of a gRPC call"`
 	MaxConnectionAge     time.Duration `env:"GRPC_MAX_CONNECTION_AGE" envDefault:"30m" doc:"how long a stream may live, give or take a tenth; then every message is answered and it ends with STREAM_AGE, so that load balancers can spread clients anew; 0 = for ever"`
-	MaxReceive           stages.Bytes  `env:"MAX_RECV_BYTES" envDefault:"256MiB" doc:"memory for what was received of messages before they are admitted, all connections together"`
+	MaxReceive           stages.Bytes  `env:"MAX_RECV_BYTES" envDefault:"128MiB" doc:"memory for what was received of messages before they are admitted, all connections together"`
 	StreamWindow         int           `env:"STREAM_WINDOW" envDefault:"256" doc:"most messages of one stream that are in flight; then the stream is not read until the oldest is answered"`
 	SendTimeout          time.Duration `env:"SEND_TIMEOUT" envDefault:"10s" doc:"how long a client may leave its answers unread before its stream ends with SLOW_CLIENT"`
 
