@@ -137,12 +137,18 @@ func (p *Pipeline) Admit(ctx context.Context, m *stages.Message, wait time.Durat
 		return v
 	}
 	m.Admitted = true
+	if limit.waited {
+		m.Entered = time.Now()
+	}
 	p.messages.arm(m)
 	return nil
 }
 
 // admissionWait is one timer for both budgets, started only when there is something to wait for.
-type admissionWait struct{ timer *time.Timer }
+type admissionWait struct {
+	timer  *time.Timer
+	waited bool
+}
 
 func (a *admissionWait) start(wait time.Duration) <-chan time.Time {
 	if wait < 0 {
@@ -169,6 +175,7 @@ func (p *Pipeline) acquire(ctx context.Context, b *budget, n int64, full stages.
 	if c == nil {
 		return nil
 	}
+	limit.waited = true
 	start := time.Now()
 	defer func() { p.admissionWaits.Add(1); p.admissionWaitNanos.Add(int64(time.Since(start))) }()
 	reason := full

@@ -91,6 +91,7 @@ func (p *Pipeline) Receive(client *stages.Client, frame []byte, buffer stages.Fr
 	m.Frame, m.Buffer, m.Kind, m.Client = frame, buffer, kind, client
 	m.Charge = charge(frame, n)
 	m.Received = time.Now()
+	m.Entered = m.Received
 	m.Deadline = m.Received.Add(p.deliveryTimeout)
 	p.live.Add(1)
 	p.accepted[m.Origin].Add(uint64(n))

@@ -49,11 +49,11 @@ type home struct {
 func (p *Pipeline) Report(events []*stages.Event) {
 	p.retirer.mu.Lock()
 	defer p.retirer.mu.Unlock()
-	p.retirer.retire(events, time.Now())
+	p.retirer.retire(events, p.now())
 }
 
-// retire answers and gives back events that nobody else holds any more. Called with mu held.
-func (r *retirer) retire(burst []*stages.Event, now time.Time) {
+// retire answers and gives back events that nobody else holds any more, at now (Pipeline.now). Called with mu held.
+func (r *retirer) retire(burst []*stages.Event, now int64) {
 	for len(burst) > 0 {
 		if burst[0].Msg != r.run.msg {
 			r.endRun(now)
@@ -158,7 +158,7 @@ func (r *retirer) takeOff() {
 }
 
 // endRun settles and drops the events of one message that came in a row.
-func (r *retirer) endRun(now time.Time) {
+func (r *retirer) endRun(now int64) {
 	run := &r.run
 	if run.msg == nil {
 		return
@@ -166,7 +166,7 @@ func (r *retirer) endRun(now time.Time) {
 	r.takeOff() // before drop: at rest, when no message is held, no bytes are in flight
 	if run.acked > 0 {
 		r.counts.outcomes[run.msg.Origin][stages.Acknowledged].Add(uint64(run.acked))
-		r.latency.observe(now.Sub(run.msg.Received), uint64(run.acked))
+		r.latency.observe(time.Duration(now)-run.msg.Received.Sub(r.p.epoch), uint64(run.acked))
 	}
 	if run.settled > 0 {
 		run.msg.Settle(run.settled)

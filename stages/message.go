@@ -95,6 +95,9 @@ type Message struct {
 	Seq uint64
 	// Received is the time of receipt: it becomes the Kafka record timestamp and the default event time.
 	Received time.Time
+	// Entered is when admission let the message in, Received if it did not have to wait: the pipeline's. Reading the
+	// clock once more would take 40 to 90 ns of each message on a virtual machine.
+	Entered time.Time
 	// Deadline bounds the wait for an outcome (design.md 2.6).
 	Deadline time.Time
 

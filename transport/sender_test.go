@@ -34,6 +34,7 @@ func (p *playedPipeline) Cutoff() <-chan struct{} { return nil }
 
 func (p *playedPipeline) Receive(c *stages.Client, frame []byte, _ stages.Freer, kind stages.Kind, n int) *stages.Message {
 	m := &stages.Message{Frame: frame, Kind: kind, Client: c, Received: time.Now()}
+	m.Entered = m.Received
 	m.Arm(n)
 	return m
 }

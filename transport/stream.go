@@ -183,7 +183,7 @@ func (st *ingestStream) take(r *frameReader, frame []byte, owner stages.Freer) {
 		st.refuse(m, *refused)
 		return
 	}
-	m.Deadline = st.server.deadline(st.ss.Context(), time.Now())
+	m.Deadline = st.server.deadline(st.ss.Context(), m.Entered)
 	m.Seq = st.window.tail // only this goroutine moves it
 	m.Owner = st
 	p.Submit(st.lane, m)

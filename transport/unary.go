@@ -71,7 +71,7 @@ func (s *Server) unary(ss grpc.ServerStream, batch bool) error {
 		s.pipeline.Reject(m, *refused)
 		return verdictStatus(*refused, client).Err()
 	}
-	m.Deadline = s.deadline(ctx, time.Now())
+	m.Deadline = s.deadline(ctx, m.Entered)
 	if err := s.await(ctx, m); err != nil {
 		return err
 	}
