@@ -34,12 +34,13 @@ func TestMedianAndRatios(t *testing.T) {
 	}
 }
 
-// shortRuns are two rounds of the gateway, the baseline, gRPC and franz-go, as takeTurns returns them.
+// shortRuns are two rounds of the gateway, the baseline, gRPC, franz-go and gRPC with the gateway's windows, as takeTurns
+// returns them.
 func shortRuns(server float64) []series {
 	run := func(f figures) series { return series{f, f} }
 	return []series{
 		run(figures{Rate: 1e6, Server: server, Client: 200, Broker: 100}), run(figures{Rate: 1e6}),
-		run(figures{Server: 150}), run(figures{Server: 450}),
+		run(figures{Server: 150}), run(figures{Server: 450}), run(figures{Server: 50}),
 	}
 }
 
@@ -53,6 +54,9 @@ func TestGoalsAreJudged(t *testing.T) {
 		possible := float64(runtime.NumCPU()) * 1e9 / 900 // events a second
 		if got := r.goals[2]; !strings.Contains(got, fmt.Sprintf("| %.2f (", 1e6/possible)) {
 			t.Errorf("share of what the processors allow: %s", got)
+		}
+		if got, want := r.body.String(), fmt.Sprintf("on the gateway's windows %.2f (", server/500); !strings.Contains(got, want) {
+			t.Errorf("no %q beside the CPU ratio: %s", want, got)
 		}
 		if b.generatorCPU != 200 {
 			t.Errorf("generator CPU %v", b.generatorCPU)
@@ -68,7 +72,7 @@ func TestAFailedRunIsNoFigure(t *testing.T) {
 	if len(r.goals) != 1 || !strings.Contains(r.goals[0], "no result") || !strings.Contains(r.goals[0], "**no**") {
 		t.Errorf("goals without franz-go: %q", r.goals)
 	}
-	r.endToEnd("server", []string{"a", "b", "c", "d"}, runs)
+	r.endToEnd("server", []string{"a", "b", "c", "d", "e"}, runs)
 	if !strings.Contains(r.body.String(), "| d | no result: see Failures |") {
 		t.Errorf("the table hides the failure:\n%s", r.body.String())
 	}
@@ -79,6 +83,17 @@ func TestAFailedRunIsNoFigure(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(r.out, "report.md"))
 	if err != nil || !strings.Contains(string(text), "it broke") {
 		t.Errorf("%v: the report does not say so", err)
+	}
+}
+
+// What is not judged fails alone.
+func TestTheTunedLimitIsNotJudged(t *testing.T) {
+	r, b := &report{plots: map[string]any{}}, &bench{}
+	runs := shortRuns(600)
+	runs[4] = nil
+	b.judgeLimits(r, "100 a message", 1.25, runs)
+	if len(r.goals) != 4 || !strings.HasSuffix(r.goals[0], "| yes |\n") || !strings.Contains(r.body.String(), "on the gateway's windows no result") {
+		t.Errorf("goals: %q\n%s", r.goals, r.body.String())
 	}
 }
 

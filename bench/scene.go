@@ -17,8 +17,13 @@ const (
 	gateway  = "gateway"
 	baseline = "baseline"
 	rawGRPC  = "raw gRPC" // receives and answers, and knows no Kafka
-	franzGo  = "franz-go" // is its own generator
+	// tunedGRPC is the same with the flow-control windows and the buffer pool of the gateway's server.
+	tunedGRPC = "raw gRPC, the gateway's windows"
+	franzGo   = "franz-go" // is its own generator
 )
+
+// brokerless servers know no Kafka.
+func brokerless(server string) bool { return server == rawGRPC || server == tunedGRPC }
 
 // load is what the generator sends.
 type load struct {
@@ -112,7 +117,7 @@ func (s scene) String() string {
 	if s.gateways > 1 {
 		text = fmt.Sprintf("%d x %s", s.gateways, s.server)
 	}
-	if s.server != rawGRPC {
+	if !brokerless(s.server) {
 		text += " -> " + s.broker
 	}
 	text += ", " + s.load.String()
@@ -155,7 +160,7 @@ type server struct {
 
 func (b *bench) set(ctx context.Context, s scene) (st *stage, err error) {
 	st = &stage{}
-	if s.server != rawGRPC {
+	if !brokerless(s.server) {
 		if st.broker, err = b.startBroker(ctx, s); err != nil {
 			return st, err
 		}
@@ -196,8 +201,8 @@ func (b *bench) startServer(ctx context.Context, s scene, to broker) (*server, e
 		return b.startGateway(ctx, append([]string{"KAFKA_BROKERS=" + to.address(), "KAFKA_TOPIC=" + to.topic()}, s.env...))
 	case baseline:
 		return b.startPlain(b.bin.baseline, append([]string{"KAFKA_BROKERS=" + to.address(), "KAFKA_TOPIC=" + to.topic(), "GRPC_PORT=0"}, s.env...))
-	case rawGRPC:
-		return b.startPlain(b.bin.rawgrpc, nil, "--batch", fmt.Sprint(max(s.load.batch, 1)))
+	case rawGRPC, tunedGRPC:
+		return b.startPlain(b.bin.rawgrpc, nil, "--batch", fmt.Sprint(max(s.load.batch, 1)), fmt.Sprintf("--tuned=%t", s.server == tunedGRPC))
 	}
 	return nil, fmt.Errorf("no server is called %q", s.server)
 }
