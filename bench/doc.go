@@ -10,8 +10,8 @@
 //	brokers.go   the brokers that runs end in
 //	generate.go  gateway publish, and franz-go alone
 //	rounds.go    turns, medians, ratios
-//	limits.go calls.go matrix.go latency.go scaling.go profile.go micro.go idle.go
-//	             the sections
+//	limits.go calls.go matrix.go latency.go scaling.go profile.go micro.go flames.go idle.go
+//	             the sections; flames.go has the profiles of micro.go's rows
 //	goals.go     goals about single parts
 //	report.go    tables and the data of plots
 //	compare.go   two revisions beside each other

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -94,7 +95,7 @@ func (o *options) measure() error {
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
-	b := &bench{out: o.out, dir: dir, rounds: o.rounds, span: o.span}
+	b := &bench{out: o.out, dir: dir, rounds: o.rounds, span: o.span, titles: map[string]string{}}
 	if o.base != "" {
 		return b.compare(ctx, o.base, o.benchmarks)
 	}
@@ -142,7 +143,7 @@ func (b *bench) sections(ctx context.Context, only *regexp.Regexp) (err error) {
 	if err := ctx.Err(); err != nil {
 		b.fail(fmt.Errorf("the run was stopped, sections are missing: %w", err))
 	}
-	if err := r.write(b.rounds, b.failures); err != nil {
+	if err := errors.Join(r.write(b.rounds, b.failures), b.writeTitles()); err != nil {
 		return err
 	}
 	say("measured in %v; the report: %s", time.Since(began).Round(time.Second), filepath.Join(b.out, "report.md"))

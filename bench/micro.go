@@ -75,47 +75,8 @@ func (b *bench) micro(ctx context.Context, r *report) error {
 	if err != nil {
 		return err
 	}
-	r.micro(rows, b.rounds)
-	b.microProfiles(ctx, tests, rows)
+	r.micro(rows, b.rounds, b.microProfiles(ctx, tests, rows))
 	return b.judgeIdle(ctx, r, idle)
-}
-
-// microProfiles runs every benchmark once more, for its profiles.
-func (b *bench) microProfiles(ctx context.Context, tests []testBinary, rows []*microRow) {
-	done := map[string]bool{}
-	for _, row := range rows {
-		top, _, _ := strings.Cut(row.name, "/")
-		if done[top] {
-			continue
-		}
-		done[top] = true
-		for _, t := range tests {
-			if t.pkg != row.pkg {
-				continue
-			}
-			say("profiles of Benchmark%s", top)
-			file := func(kind string) string {
-				abs, _ := filepath.Abs(filepath.Join(b.out, "profiles", "micro-"+top+"."+kind+".pprof"))
-				return abs
-			}
-			if _, err := t.run(ctx, oursOnly(row), "100ms", "-test.cpuprofile="+file("cpu"), "-test.memprofile="+file("alloc"), "-test.memprofilerate=4096"); err != nil {
-				b.fail(err)
-			}
-		}
-	}
-}
-
-// oursOnly is the pattern of a row's benchmark without the plain ways beside it.
-func oursOnly(row *microRow) string {
-	top, rest, _ := strings.Cut(row.name, "/")
-	pattern := "^Benchmark" + top + "$"
-	if row.impl("gateway") == nil || !row.split {
-		return pattern
-	}
-	if rest != "" {
-		pattern += strings.Repeat("/.*", 1+strings.Count(rest, "/"))
-	}
-	return pattern + "/impl=gateway$"
 }
 
 // microRow is a benchmark with what its implementations gave.
@@ -196,17 +157,25 @@ func (row *microRow) impl(name string) *microImpl {
 	return nil
 }
 
-// micro adds the table and judges the goals about it.
-func (r *report) micro(rows []*microRow, rounds int) {
+// ours is what the gateway does; nil where only others were measured.
+func (row *microRow) ours() *microImpl {
+	if m := row.impl("gateway"); m != nil {
+		return m
+	}
+	return row.impl("protobuf") // what the gateway's API speaks
+}
+
+// micro adds the table, with links to the flame graphs of the rows that were profiled, and judges the goals about it.
+func (r *report) micro(rows []*microRow, rounds int, profiled map[*microRow]string) {
 	r.addf("\n## Parts\n\nGo benchmarks, %d rounds in turns; an operation is one event unless the name says otherwise. Raw output for benchstat: "+
-		"[micro.txt](micro.txt).\n", rounds)
-	table := [][]string{{"package", "benchmark", "gateway, ns", "B", "allocations", "plain way", "ns", "B", "allocations", "plain by gateway"}}
+		"[micro.txt](micro.txt). The profiles are of one more run of each row, of the gateway's part alone.\n", rounds)
+	table := [][]string{{"package", "benchmark", "gateway, ns", "B", "allocations", "plain way", "ns", "B", "allocations", "plain by gateway", "flame graphs"}}
 	for _, row := range rows {
-		ours := row.impl("gateway")
-		if ours == nil {
-			ours = row.impl("protobuf") // what the gateway's API speaks
+		ours := row.ours()
+		cells := []string{row.pkg, row.name, "", "", "", "", "", "", "", "", ""}
+		if name := profiled[row]; name != "" {
+			cells[10] = fmt.Sprintf("[CPU](flame/%s.cpu.html), [allocations](flame/%s.alloc.html)", name, name)
 		}
-		cells := []string{row.pkg, row.name, "", "", "", "", "", "", "", ""}
 		if ours != nil {
 			cells[2], cells[3], cells[4] = ours.cells()
 		}
@@ -227,7 +196,7 @@ func (r *report) micro(rows []*microRow, rounds int) {
 				cells[9] = spread(ratios(m.nanos, ours.nanos), "%.1f")
 			}
 			table = append(table, append([]string(nil), cells...))
-			cells[0], cells[1], cells[2], cells[3], cells[4] = "", "", "", "", ""
+			cells[0], cells[1], cells[2], cells[3], cells[4], cells[10] = "", "", "", "", "", ""
 		}
 		if plain == 0 {
 			table = append(table, cells)

@@ -14,23 +14,29 @@ import (
 	"time"
 )
 
-// profileSeconds is what a profile takes; the load lasts a little longer.
-const profileSeconds = 2
+const (
+	// profileSeconds is what a profile takes; the load lasts profileMargin longer, so that the profile ends under load.
+	profileSeconds = 2
+	profileMargin  = 500 * time.Millisecond
+)
 
 func (b *bench) profileShapes(ctx context.Context, r *report) error {
 	type job struct {
-		name  string
-		scene scene
+		name, title string
+		scene       scene
 	}
 	var jobs []job
 	for _, s := range b.sendingShapes() {
-		jobs = append(jobs, job{s.file, scene{server: gateway, broker: discarding, partitions: 3, load: s.load}})
+		jobs = append(jobs, job{s.file, s.name + ", discarding broker", scene{server: gateway, broker: discarding, partitions: 3, load: s.load}})
 	}
-	jobs = append(jobs, job{"batch-100-embedded", scene{server: gateway, broker: embedded, partitions: 3, load: b.usual()}},
-		job{"batch-100-blocking", scene{server: gateway, broker: discarding, partitions: 3, load: b.usual()}})
+	jobs = append(jobs, job{"batch-100-embedded", "batch stream, 100 a message, embedded broker",
+		scene{server: gateway, broker: embedded, partitions: 3, load: b.usual()}},
+		job{"batch-100-blocking", "batch stream, 100 a message, discarding broker, where goroutines wait",
+			scene{server: gateway, broker: discarding, partitions: 3, load: b.usual()}})
 	for i := range jobs {
 		j := &jobs[i]
-		j.scene.profile, j.scene.load.took = "e2e-"+j.name, (profileSeconds+1)*time.Second
+		j.scene.profile, j.scene.load.took = "e2e-"+j.name, profileSeconds*time.Second+profileMargin
+		b.titled(j.scene.profile, "end to end: "+j.title)
 		say("profiles of %s", j.scene)
 		if _, err := b.run(ctx, j.scene); err != nil {
 			b.fail(err)

@@ -78,6 +78,8 @@ type bench struct {
 	// kafkaAway is why there is no Apache Kafka.
 	kafkaAway error
 	runs      *runLog
+	// titles are what the pages call the profiles, by the names of their files.
+	titles map[string]string
 	// failures are what is no result, in words.
 	failures []string
 }
