@@ -9,6 +9,7 @@
 //	process.go   the child processes: start, wait until ready, CPU time, memory
 //	brokers.go   the brokers that runs end in
 //	generate.go  gateway publish, and franz-go alone
+//	metrics.go   what the gateway counts itself
 //	rounds.go    turns, medians, ratios
 //	limits.go calls.go matrix.go latency.go scaling.go profile.go micro.go flames.go idle.go
 //	             the sections; flames.go has the profiles of micro.go's rows

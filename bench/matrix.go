@@ -69,6 +69,12 @@ func (b *bench) shapes(ctx context.Context, r *report) error {
 		labels, loads = append(labels, s.name), append(loads, s.load)
 	}
 	result := b.grid(ctx, r, "shapes", "shape", labels, loads)
+	b.loops = closedLoops{}
+	for kind, all := range result {
+		for i, s := range b.sendingShapes() {
+			b.loops[[2]string{kind, s.file}] = all[i]
+		}
+	}
 	p := barPlot{Title: "Events a second by shape and broker", Y: axis{Label: "events/s"}, Bars: barGroups{Groups: labels}}
 	for _, kind := range b.brokersHere() {
 		bars := barSeries{Name: kind}

@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -85,19 +83,7 @@ func (b *bench) profiles(ctx context.Context, s scene, st *stage) <-chan error {
 }
 
 func fetch(ctx context.Context, url, file string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	r, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = r.Body.Close() }() // read to its end
-	raw, err := io.ReadAll(r.Body)
-	if err == nil && r.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s: %s", url, r.Status, raw)
-	}
+	raw, err := get(ctx, url)
 	if err != nil {
 		return err
 	}
