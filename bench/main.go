@@ -67,9 +67,9 @@ var sections = []section{
 	{"micro", (*bench).micro, false},
 	{"stores", (*bench).stores, true}, // from here on Kafka's JVM runs, too
 	{"shapes", (*bench).shapes, true},
+	{"latency", (*bench).latency, true}, // takes shares of what the shapes reached just before
 	{"sizes", (*bench).sizes, true},
 	{"streams", (*bench).manyStreams, true},
-	{"latency", (*bench).latency, true},
 }
 
 func sectionNames() (names string) {
@@ -119,26 +119,32 @@ func (b *bench) sections(ctx context.Context, only *regexp.Regexp) (err error) {
 	}
 	defer func() { _ = file.Close() }() // each line was written at once
 	b.runs = &runLog{file}
+	r := &report{out: b.out, plots: map[string]any{}}
 	say("building")
 	if b.bin, err = build(b.dir); err != nil {
 		return err
 	}
-	r := &report{out: b.out, plots: map[string]any{}}
+	r.took("building", time.Since(began))
 	for _, s := range sections {
 		if !only.MatchString(s.name) || ctx.Err() != nil {
 			continue
 		}
 		if s.kafka && b.kafka == nil && b.kafkaAway == nil {
-			if b.kafka, b.kafkaAway = b.startKafka(); b.kafkaAway != nil {
+			start := time.Now()
+			b.kafka, b.kafkaAway = b.startKafka()
+			r.took("Kafka's start", time.Since(start))
+			if b.kafkaAway != nil {
 				say("without Apache Kafka: %v", b.kafkaAway)
 			} else {
 				defer func() { _ = b.kafka.end() }()
 			}
 		}
 		say("%v: section %s", time.Since(began).Round(time.Second), s.name)
+		start := time.Now()
 		if err := s.run(b, ctx, r); err != nil {
 			b.fail(fmt.Errorf("section %s: %w", s.name, err))
 		}
+		r.took(s.name, time.Since(start))
 	}
 	if err := ctx.Err(); err != nil {
 		b.fail(fmt.Errorf("the run was stopped, sections are missing: %w", err))

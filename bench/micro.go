@@ -24,14 +24,19 @@ type testBinary struct{ tree, pkg, file string }
 
 // buildTests compiles the packages' tests in a tree of this project.
 func buildTests(ctx context.Context, tree, into string, packages []string) (all []testBinary, err error) {
+	into = filepath.Join(into, "tests") + string(filepath.Separator) // a folder, also where go test is to make one file
+	if err := os.MkdirAll(into, 0o755); err != nil {
+		return nil, err
+	}
+	args := []string{"test", "-c", "-o", into}
 	for _, pkg := range packages {
-		t := testBinary{tree, pkg, filepath.Join(into, pkg+".test")}
-		cmd := exec.CommandContext(ctx, "go", "test", "-c", "-o", t.file, "./"+pkg)
-		cmd.Dir, cmd.Stderr = tree, os.Stderr
-		if err := cmd.Run(); err != nil {
-			return nil, fmt.Errorf("building the tests of %s: %w", pkg, err)
-		}
-		all = append(all, t)
+		args = append(args, "./"+pkg)
+		all = append(all, testBinary{tree, pkg, filepath.Join(into, pkg+".test")})
+	}
+	cmd := exec.CommandContext(ctx, "go", args...) // all at once: they are linked side by side
+	cmd.Dir, cmd.Stderr = tree, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("building the tests of %s: %w", strings.Join(packages, ", "), err)
 	}
 	return all, nil
 }

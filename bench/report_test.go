@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestMedianAndRatios(t *testing.T) {
@@ -76,6 +77,8 @@ func TestAFailedRunIsNoFigure(t *testing.T) {
 	if !strings.Contains(r.body.String(), "| d | no result: see Failures |") {
 		t.Errorf("the table hides the failure:\n%s", r.body.String())
 	}
+	r.took("limits", 61400*time.Millisecond)
+	r.took("calls", 5*time.Second)
 	r.out = t.TempDir()
 	if err := r.write(2, []string{"it broke"}); err != nil {
 		t.Fatal(err)
@@ -83,6 +86,9 @@ func TestAFailedRunIsNoFigure(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(r.out, "report.md"))
 	if err != nil || !strings.Contains(string(text), "it broke") {
 		t.Errorf("%v: the report does not say so", err)
+	}
+	if !strings.Contains(string(text), "How long it took: limits 61 s, calls 5 s.\n") {
+		t.Errorf("the report does not say how long its sections took:\n%s", text)
 	}
 }
 
