@@ -53,7 +53,7 @@ func (b *bench) halfLoadSpan() time.Duration { return b.span * 5 / 2 }
 func (b *bench) halfLoad(ctx context.Context, r *report, l load) {
 	all := b.takeTurns(ctx, "one caller at half load", b.rounds,
 		[]scene{{server: gateway, broker: discarding, partitions: 3, load: l}, {server: rawGRPC, load: l}})
-	r.addf("\nAt half of the gateway's rate, on a fixed schedule (%s calls/s), runs of %v.", count(l.rate), l.took)
+	r.addf("\nAt half of the gateway's rate, on a fixed schedule (%s calls/s), runs of %v.", count(l.rate), l.took.Round(time.Millisecond))
 	if len(all[0]) > 0 {
 		fewest, _ := extremes(all[0].column(events))
 		r.addf(" %s", restsOn("p99", 0.01, fewest, 1))

@@ -17,7 +17,8 @@ func TestATailSaysWhatItRestsOn(t *testing.T) {
 	}{
 		{"p99.9", 0.001, 15000, 0, "The shortest run has 15,000 events: its p99.9 rests on the slowest 15."},
 		{"p99", 0.01, 6000, 1, "The shortest run has 6,000 events: its p99 rests on the slowest 60."},
-		{"p99.9", 0.001, 1_000_000, 100, "The shortest run has 1,000,000 events: its p99.9 rests on the slowest 1,000, the events of 10.0 messages."},
+		{"p99.9", 0.001, 1_000_000, 100, "The shortest run has 1,000,000 events: its p99.9 rests on the slowest 1,000, the events of 10 messages."},
+		{"p99.9", 0.001, 500_000, 1000, "The shortest run has 500,000 events: its p99.9 rests on the slowest 500, less than one message: it is the slowest message."},
 	} {
 		if got := restsOn(c.percentile, c.beyond, c.events, c.batch); got != c.want {
 			t.Errorf("%s\nwant %s", got, c.want)
@@ -44,7 +45,7 @@ func TestLatencyTable(t *testing.T) {
 	scenes := []scene{{load: load{rate: 2000}}, {load: load{rate: 4000}}, {load: load{rate: 6000}}}
 	all := []series{{{Events: 5000, Rate: 2000, Kept: 1, PerBatch: 7.25, Client: 300}, {Events: 4000, Rate: 2000, Kept: 1, PerBatch: 7.25, Client: 300}},
 		{{Events: 9000, Rate: 3900, Kept: 0.9}}, nil}
-	r.latencyTable("stream, discard", load{}, full, scenes, all)
+	r.latencyTable("stream, discard", full, usualPercents, scenes, all)
 	text := r.body.String()
 	for _, want := range []string{"shortest run has 4,000 events: its p99.9 rests on the slowest 4.", "| closed loop | - | 8,000 |", " | 200 | 90.0 | - |",
 		"| 25 % | 2,000 | 2,000 |", " | 300 | 7.2 | kept |", "**not kept: 90 %", "| 75 % | 6,000 | no result: see Failures |"} {

@@ -15,6 +15,13 @@ func (b *bench) usual() load {
 	return load{batch: 100, streams: 2, size: 370, keys: 1000, took: b.span}
 }
 
+// curve is the same for the points of curves that no goal is about, for a shorter time: there are more than a hundred.
+func (b *bench) curve() load {
+	l := b.usual()
+	l.took = b.span * 5 / 6
+	return l
+}
+
 // limits compares by shape: batches, and single events.
 func (b *bench) limits(ctx context.Context, r *report) error {
 	r.addf("\n## The limits of the libraries\n\n" +

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // shape is a way to send.
@@ -92,12 +93,12 @@ func (b *bench) shapes(ctx context.Context, r *report) error {
 
 // sizes is how large the events are.
 func (b *bench) sizes(ctx context.Context, r *report) error {
-	r.addf("\n## Event size\n\n100 events a message on 2 streams; those of 64 KiB 10 a message.\n")
+	r.addf("\n## Event size\n\n100 events a message on 2 streams; those of 64 KiB 10 a message; runs of %v.\n", b.curve().took.Round(time.Millisecond))
 	sizes := []int{100, 370, 4 << 10, 64 << 10}
 	labels := []string{"100 B", "370 B (an event of about 450 B)", "4 KiB", "64 KiB"}
 	var loads []load
 	for _, size := range sizes {
-		l := b.usual()
+		l := b.curve()
 		if l.size = size; size > 16<<10 {
 			l.batch = 10
 		}

@@ -136,7 +136,7 @@ func TestMicroRows(t *testing.T) {
 		t.Errorf("an operation of several events: %v ns", got)
 	}
 	r := &report{plots: map[string]any{}}
-	r.micro(rows, 2, map[*microRow]string{p: p.file()})
+	r.micro(rows, 2, 1, map[*microRow]string{p: p.file()})
 	if body := r.body.String(); strings.Count(body, "flame/") != 2 || !strings.Contains(body, "[CPU](flame/micro-pipeline-Pipeline_events-100.cpu.html)") {
 		t.Errorf("links to flame graphs:\n%s", body)
 	}
