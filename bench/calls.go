@@ -45,8 +45,8 @@ func (b *bench) calls(ctx context.Context, r *report) error {
 	return b.manyCallers(ctx, r)
 }
 
-// halfLoadSpan is longer than other tails take: one caller at half load makes 2,000 to 3,000 calls a second, and in 1.2 s the
-// p99 that a goal is about rested on 28 of them. In 3 s it is at least 60.
+// halfLoadSpan is longer than other tails take: one caller at half load makes 2,000 to 3,000 calls a second,
+// and in 1.2 s the p99 that a goal is about rested on 28 of them. In 3 s it is at least 60.
 func (b *bench) halfLoadSpan() time.Duration { return b.span * 5 / 2 }
 
 // halfLoad compares tails at half of what one caller reaches, on a fixed schedule.

@@ -1,7 +1,8 @@
 package main
 
-// Profiles of the packages' benchmarks, one CPU and one allocation profile for each row of their table: rows that shared
-// one would hide what a parameter changes. They have a run of their own, because recording every allocation costs time.
+// Profiles of the packages' benchmarks, one CPU and one allocation profile for each row of their table: rows
+// that shared one would hide what a parameter changes. They have a run of their own, because recording every
+// allocation costs time.
 
 import (
 	"context"
@@ -12,8 +13,8 @@ import (
 	"strings"
 )
 
-// profiledFor is how long a row runs for its profiles: 30 to 50 CPU samples on each processor that it keeps busy, while all
-// rows together stay under half a minute.
+// profiledFor is how long a row runs for its profiles: 30 to 50 CPU samples on each processor that it keeps
+// busy, while all rows together stay under half a minute.
 const profiledFor = "300ms"
 
 // microProfiles runs every row once more, for its profiles. It returns the names of the rows that have them.
@@ -42,7 +43,8 @@ func (b *bench) microProfiles(ctx context.Context, tests []testBinary, rows []*m
 	return names
 }
 
-// pattern matches the row's benchmark and nothing else: not the rows whose names begin alike, and not the plain ways beside it.
+// pattern matches the row's benchmark and nothing else: not the rows whose names begin alike, and not the
+// plain ways beside it.
 func (row *microRow) pattern() string {
 	name := "Benchmark" + row.name
 	if ours := row.ours(); row.split && ours != nil {
@@ -55,8 +57,8 @@ func (row *microRow) pattern() string {
 	return strings.Join(parts, "/")
 }
 
-// file is the row's name among the profiles and pages: letters, digits, - and _ only, as it is part of paths and links.
-// Pipeline/events=100 of the package pipeline is micro-pipeline-Pipeline_events-100.
+// file is the row's name among the profiles and pages: letters, digits, - and _ only, as it is part of paths
+// and links. Pipeline/events=100 of the package pipeline is micro-pipeline-Pipeline_events-100.
 func (row *microRow) file() string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -13,7 +13,8 @@ const referencePipeline = 1256
 // pipelineRow is the row of the full pipeline.
 var pipelineRow = microRow{pkg: "pipeline", name: "Pipeline/events=100"}
 
-// partGoal is a row that is to be factor times as fast as a plain way, and to take most nanoseconds (0: any) without allocating.
+// partGoal is a row that is to be factor times as fast as a plain way, and to take most nanoseconds (0: any)
+// without allocating.
 type partGoal struct {
 	what, want   string
 	row          microRow // its name
@@ -32,7 +33,8 @@ var partGoals = []partGoal{
 		microRow{pkg: "stages", name: "Breaker/events=100"}, "plain-gobreaker", 1, 3},
 }
 
-// judgedPattern matches a package's rows that goals are about, with the plain ways beside them; "" where there is none.
+// judgedPattern matches a package's rows that goals are about, with the plain ways beside them; "" where
+// there is none.
 func judgedPattern(pkg string) string {
 	var patterns []string
 	if pkg == pipelineRow.pkg {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// tailSpan is how long a run is measured whose tail counts: 2.5 s with the usual span. In 1.2 s a p99.9 of calls rested on
-// 7 of them.
+// tailSpan is how long a run is measured whose tail counts: 2.5 s with the usual span. In 1.2 s a p99.9 of
+// calls rested on 7 of them.
 func (b *bench) tailSpan() time.Duration { return b.span * 25 / 12 }
 
 // usualPercents are the shares of the maximum at which latency is measured.
@@ -26,14 +26,15 @@ func (b *bench) latency(ctx context.Context, r *report) error {
 	for _, s := range shapes {
 		b.latencyOf(ctx, r, discarding, s, usualPercents)
 	}
-	for _, kind := range b.brokersHere()[1:] { // calls at half load alone: the whole of make bench has 15 minutes
+	for _, kind := range b.brokersHere()[1:] { // calls at half load alone: all of it has 15 minutes
 		b.latencyOf(ctx, r, kind, shapes[0], []int{50})
 		b.latencyOf(ctx, r, kind, shapes[3], usualPercents)
 	}
 	return nil
 }
 
-// closedLoops are what the section of the shapes measured, by broker and shape: the maxima that latency takes shares of.
+// closedLoops are what the section of the shapes measured, by broker and shape: the maxima that latency takes
+// shares of.
 type closedLoops map[[2]string]series
 
 // closedLoop is what a shape reaches: as measured already, or measured now where that section was left out.
@@ -104,8 +105,8 @@ func (r *report) latencyTable(title string, full series, percents []int, scenes 
 	r.table(rows)
 }
 
-// restsOn says how many of a run's events are beyond a percentile. The events of a message are answered together, so that
-// what counts for a tail is messages.
+// restsOn says how many of a run's events are beyond a percentile. The events of a message are answered
+// together, so that what counts for a tail is messages.
 func restsOn(percentile string, beyond, events float64, batch int) string {
 	text := fmt.Sprintf("The shortest run has %s events: its %s rests on the slowest %s", count(events), percentile, count(events*beyond))
 	switch messages := events * beyond / float64(max(batch, 1)); {

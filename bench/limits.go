@@ -15,7 +15,8 @@ func (b *bench) usual() load {
 	return load{batch: 100, streams: 2, size: 370, keys: 1000, took: b.span}
 }
 
-// curve is the same for the points of curves that no goal is about, for a shorter time: there are more than a hundred.
+// curve is the same for the points of curves that no goal is about, for a shorter time: there are more than a
+// hundred.
 func (b *bench) curve() load {
 	l := b.usual()
 	l.took = b.span * 5 / 6

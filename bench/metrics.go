@@ -1,7 +1,8 @@
 package main
 
-// What the gateway itself counts, from /metrics, before and after a run: how large the batches are that Kafka gets. Batches
-// shrink with the rate, and a batch has a price of its own, so they explain much of what an event costs.
+// What the gateway itself counts, from /metrics, before and after a run: how large the batches are that Kafka
+// gets. Batches shrink with the rate, and a batch has a price of its own, so they explain much of what an
+// event costs.
 
 import (
 	"context"

@@ -24,7 +24,7 @@ type testBinary struct{ tree, pkg, file string }
 
 // buildTests compiles the packages' tests in a tree of this project.
 func buildTests(ctx context.Context, tree, into string, packages []string) (all []testBinary, err error) {
-	into = filepath.Join(into, "tests") + string(filepath.Separator) // a folder, also where go test is to make one file
+	into = filepath.Join(into, "tests") + string(filepath.Separator) // a folder, also for one package
 	if err := os.MkdirAll(into, 0o755); err != nil {
 		return nil, err
 	}
@@ -176,7 +176,8 @@ func (row *microRow) ours() *microImpl {
 	return row.impl("protobuf") // what the gateway's API speaks
 }
 
-// micro adds the table, with links to the flame graphs of the rows that were profiled, and judges the goals about it.
+// micro adds the table, with links to the flame graphs of the rows that were profiled, and judges the goals
+// about it.
 func (r *report) micro(rows []*microRow, rounds, few int, profiled map[*microRow]string) {
 	r.addf("\n## Parts\n\nGo benchmarks in turns, %d rounds, %d of what goals are about; an operation is one event unless the name says otherwise. Raw output for benchstat: "+
 		"[micro.txt](micro.txt). The profiles are of one more run of each row, of the gateway's part alone.\n", few, rounds)

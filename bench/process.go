@@ -38,7 +38,8 @@ func build(dir string) (binaries, error) {
 	return b, buildInto(".", b.kafka, "./kafka/kafkatest/run")
 }
 
-// buildInto compiles packages of the module in folder tree: several into the folder out, one also into a file.
+// buildInto compiles packages of the module in folder tree: several into the folder out, one also into a
+// file.
 func buildInto(tree, out string, packages ...string) error {
 	cmd := exec.Command("go", append([]string{"build", "-trimpath", "-o", out}, packages...)...)
 	cmd.Dir, cmd.Stderr = tree, os.Stderr

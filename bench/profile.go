@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	// profileSeconds is what a profile takes; the load lasts profileMargin longer, so that the profile ends under load.
+	// profileSeconds is what a profile takes; the load lasts profileMargin longer, so that the profile ends
+	// under load.
 	profileSeconds = 2
 	profileMargin  = 500 * time.Millisecond
 )

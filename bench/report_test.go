@@ -35,8 +35,8 @@ func TestMedianAndRatios(t *testing.T) {
 	}
 }
 
-// shortRuns are two rounds of the gateway, the baseline, gRPC, franz-go and gRPC with the gateway's windows, as takeTurns
-// returns them.
+// shortRuns are two rounds of the gateway, the baseline, gRPC, franz-go and gRPC with the gateway's windows,
+// as takeTurns returns them.
 func shortRuns(server float64) []series {
 	run := func(f figures) series { return series{f, f} }
 	return []series{

@@ -61,7 +61,8 @@ type figures struct {
 	P999    float64 `json:"p99.9_ms"`
 	Late99  float64 `json:"generator_late_p99_ms"`
 	PeakMiB float64 `json:"peak_mib"`
-	// PerBatch is how many records the gateway put into a batch for Kafka, in the mean; 0 where the server is another.
+	// PerBatch is how many records the gateway put into a batch for Kafka, in the mean; 0 where the server is
+	// another.
 	PerBatch float64 `json:"records_a_batch,omitempty"`
 	// Kept is the share of a fixed rate that was sent and answered; 0 without a fixed rate.
 	Kept float64 `json:"schedule_kept,omitempty"`

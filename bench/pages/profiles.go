@@ -77,8 +77,8 @@ func listRuns(f folder, p *problems) ([]run, error) {
 
 const titlesFile = profilesFolder + "/titles.json"
 
-// readTitles reads what the profiles are called. The names of their files do where it is missing, as in a folder that
-// holds profiles of something else.
+// readTitles reads what the profiles are called. The names of their files do where it is missing, as in a
+// folder that holds profiles of something else.
 func readTitles(f folder, p *problems) (titles map[string]string) {
 	raw, err := f.read(titlesFile)
 	if err == nil {
