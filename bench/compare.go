@@ -95,7 +95,7 @@ func (b *bench) prepare(ctx context.Context, s *revision) (err error) {
 		return err
 	}
 	s.gateway = filepath.Join(into, "gateway")
-	return buildOne(s.tree, s.gateway, ".")
+	return buildInto(s.tree, s.gateway, ".")
 }
 
 // endToEndLine runs one shape and writes it as a benchmark's line.

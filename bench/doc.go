@@ -9,9 +9,10 @@
 //	process.go   the child processes: start, wait until ready, CPU time, memory
 //	brokers.go   the brokers that runs end in
 //	generate.go  gateway publish, and franz-go alone
+//	metrics.go   what the gateway counts itself
 //	rounds.go    turns, medians, ratios
-//	limits.go calls.go matrix.go latency.go scaling.go profile.go micro.go idle.go
-//	             the sections
+//	limits.go calls.go matrix.go latency.go scaling.go profile.go micro.go flames.go idle.go
+//	             the sections; flames.go has the profiles of micro.go's rows
 //	goals.go     goals about single parts
 //	report.go    tables and the data of plots
 //	compare.go   two revisions beside each other

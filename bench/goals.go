@@ -2,37 +2,70 @@ package main
 
 // The goals about single parts, judged from the table of the packages' benchmarks.
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // referencePipeline is what an older gateway took for one event, in process, on four cores: nanoseconds.
 const referencePipeline = 1256
 
+// pipelineRow is the row of the full pipeline.
+var pipelineRow = microRow{pkg: "pipeline", name: "Pipeline/events=100"}
+
+// partGoal is a row that is to be factor times as fast as a plain way, and to take most nanoseconds (0: any)
+// without allocating.
+type partGoal struct {
+	what, want   string
+	row          microRow // its name
+	plain        string
+	factor, most float64
+}
+
+var partGoals = []partGoal{
+	{"besides: six stages that do nothing, the source sends single events, workers pass on bursts as the pipeline does; by channels",
+		"at least 4 times faster", microRow{pkg: "ring", name: "SixStages/push=burst"}, "plain-channel", 4, 0},
+	{"six stages that do nothing, one event a send: rings by channels", "at least 4 times faster",
+		microRow{pkg: "ring", name: "SixStages/push=event"}, "plain-channel", 4, 0},
+	{"rate limiter, an event in a burst", "at most 15 ns and faster than x/time/rate",
+		microRow{pkg: "stages", name: "RateLimiter/callers=1/events=100"}, "plain-x/time/rate", 1, 15},
+	{"circuit breaker, an event in a burst", "at most 3 ns and faster than sony/gobreaker",
+		microRow{pkg: "stages", name: "Breaker/events=100"}, "plain-gobreaker", 1, 3},
+}
+
+// judgedPattern matches a package's rows that goals are about, with the plain ways beside them; "" where
+// there is none.
+func judgedPattern(pkg string) string {
+	var patterns []string
+	if pkg == pipelineRow.pkg {
+		patterns = append(patterns, pipelineRow.pattern())
+	}
+	for i := range partGoals {
+		if row := &partGoals[i].row; row.pkg == pkg {
+			patterns = append(patterns, row.pattern())
+		}
+	}
+	return strings.Join(patterns, "|")
+}
+
 func (r *report) judgeMicro(rows []*microRow) {
-	find := func(name, impl string) *microImpl {
+	find := func(want *microRow, impl string) *microImpl {
 		for _, row := range rows {
-			if row.name == name {
+			if row.pkg == want.pkg && row.name == want.name {
 				return row.impl(impl)
 			}
 		}
 		return nil
 	}
-	if p := find("Pipeline/events=100", "gateway"); p != nil {
+	if p := find(&pipelineRow, "gateway"); p != nil {
 		nanos, size, allocs := median(p.nanos), median(p.bytes), median(p.allocs)
 		r.goal("full pipeline in process, an event of 450 B, 100 a message", "at most 250 ns, 0 B, 0 allocations",
 			fmt.Sprintf("%s ns, %.0f B, %.0f allocations", spread(p.nanos, "%.0f"), size, allocs), nanos <= 250 && size < 1 && allocs < 1)
 		r.goal("the same beside the reference table's 1,256 ns", "at least 5 times faster", fmt.Sprintf("%.1f", referencePipeline/nanos), referencePipeline/nanos >= 5)
 	}
-	for _, g := range []struct {
-		what, want, name, plain string
-		factor, most            float64
-	}{
-		{"besides: six stages that do nothing, the source sends single events, workers pass on bursts as the pipeline does; by channels",
-			"at least 4 times faster", "SixStages/push=burst", "plain-channel", 4, 0},
-		{"six stages that do nothing, one event a send: rings by channels", "at least 4 times faster", "SixStages/push=event", "plain-channel", 4, 0},
-		{"rate limiter, an event in a burst", "at most 15 ns and faster than x/time/rate", "RateLimiter/callers=1/events=100", "plain-x/time/rate", 1, 15},
-		{"circuit breaker, an event in a burst", "at most 3 ns and faster than sony/gobreaker", "Breaker/events=100", "plain-gobreaker", 1, 3},
-	} {
-		ours, plain := find(g.name, "gateway"), find(g.name, g.plain)
+	for i := range partGoals {
+		g := &partGoals[i]
+		ours, plain := find(&g.row, "gateway"), find(&g.row, g.plain)
 		if ours == nil || plain == nil {
 			continue
 		}

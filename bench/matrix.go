@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // shape is a way to send.
@@ -69,6 +70,12 @@ func (b *bench) shapes(ctx context.Context, r *report) error {
 		labels, loads = append(labels, s.name), append(loads, s.load)
 	}
 	result := b.grid(ctx, r, "shapes", "shape", labels, loads)
+	b.loops = closedLoops{}
+	for kind, all := range result {
+		for i, s := range b.sendingShapes() {
+			b.loops[[2]string{kind, s.file}] = all[i]
+		}
+	}
 	p := barPlot{Title: "Events a second by shape and broker", Y: axis{Label: "events/s"}, Bars: barGroups{Groups: labels}}
 	for _, kind := range b.brokersHere() {
 		bars := barSeries{Name: kind}
@@ -86,12 +93,12 @@ func (b *bench) shapes(ctx context.Context, r *report) error {
 
 // sizes is how large the events are.
 func (b *bench) sizes(ctx context.Context, r *report) error {
-	r.addf("\n## Event size\n\n100 events a message on 2 streams; those of 64 KiB 10 a message.\n")
+	r.addf("\n## Event size\n\n100 events a message on 2 streams; those of 64 KiB 10 a message; runs of %v.\n", b.curve().took.Round(time.Millisecond))
 	sizes := []int{100, 370, 4 << 10, 64 << 10}
 	labels := []string{"100 B", "370 B (an event of about 450 B)", "4 KiB", "64 KiB"}
 	var loads []load
 	for _, size := range sizes {
-		l := b.usual()
+		l := b.curve()
 		if l.size = size; size > 16<<10 {
 			l.batch = 10
 		}

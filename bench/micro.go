@@ -24,14 +24,19 @@ type testBinary struct{ tree, pkg, file string }
 
 // buildTests compiles the packages' tests in a tree of this project.
 func buildTests(ctx context.Context, tree, into string, packages []string) (all []testBinary, err error) {
+	into = filepath.Join(into, "tests") + string(filepath.Separator) // a folder, also for one package
+	if err := os.MkdirAll(into, 0o755); err != nil {
+		return nil, err
+	}
+	args := []string{"test", "-c", "-o", into}
 	for _, pkg := range packages {
-		t := testBinary{tree, pkg, filepath.Join(into, pkg+".test")}
-		cmd := exec.CommandContext(ctx, "go", "test", "-c", "-o", t.file, "./"+pkg)
-		cmd.Dir, cmd.Stderr = tree, os.Stderr
-		if err := cmd.Run(); err != nil {
-			return nil, fmt.Errorf("building the tests of %s: %w", pkg, err)
-		}
-		all = append(all, t)
+		args = append(args, "./"+pkg)
+		all = append(all, testBinary{tree, pkg, filepath.Join(into, pkg+".test")})
+	}
+	cmd := exec.CommandContext(ctx, "go", args...) // all at once: they are linked side by side
+	cmd.Dir, cmd.Stderr = tree, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("building the tests of %s: %w", strings.Join(packages, ", "), err)
 	}
 	return all, nil
 }
@@ -60,8 +65,14 @@ func (b *bench) micro(ctx context.Context, r *report) error {
 	var raw bytes.Buffer
 	for round := range b.rounds {
 		for _, t := range tests {
+			pattern := "."
+			if round >= b.few() { // the later rounds are for what goals are about
+				if pattern = judgedPattern(t.pkg); pattern == "" {
+					continue
+				}
+			}
 			say("benchmarks of %s, round %d of %d", t.pkg, round+1, b.rounds)
-			out, err := t.run(ctx, ".", "100ms")
+			out, err := t.run(ctx, pattern, "100ms")
 			raw.Write(out)
 			if err != nil {
 				b.fail(err)
@@ -75,47 +86,8 @@ func (b *bench) micro(ctx context.Context, r *report) error {
 	if err != nil {
 		return err
 	}
-	r.micro(rows, b.rounds)
-	b.microProfiles(ctx, tests, rows)
+	r.micro(rows, b.rounds, b.few(), b.microProfiles(ctx, tests, rows))
 	return b.judgeIdle(ctx, r, idle)
-}
-
-// microProfiles runs every benchmark once more, for its profiles.
-func (b *bench) microProfiles(ctx context.Context, tests []testBinary, rows []*microRow) {
-	done := map[string]bool{}
-	for _, row := range rows {
-		top, _, _ := strings.Cut(row.name, "/")
-		if done[top] {
-			continue
-		}
-		done[top] = true
-		for _, t := range tests {
-			if t.pkg != row.pkg {
-				continue
-			}
-			say("profiles of Benchmark%s", top)
-			file := func(kind string) string {
-				abs, _ := filepath.Abs(filepath.Join(b.out, "profiles", "micro-"+top+"."+kind+".pprof"))
-				return abs
-			}
-			if _, err := t.run(ctx, oursOnly(row), "100ms", "-test.cpuprofile="+file("cpu"), "-test.memprofile="+file("alloc"), "-test.memprofilerate=4096"); err != nil {
-				b.fail(err)
-			}
-		}
-	}
-}
-
-// oursOnly is the pattern of a row's benchmark without the plain ways beside it.
-func oursOnly(row *microRow) string {
-	top, rest, _ := strings.Cut(row.name, "/")
-	pattern := "^Benchmark" + top + "$"
-	if row.impl("gateway") == nil || !row.split {
-		return pattern
-	}
-	if rest != "" {
-		pattern += strings.Repeat("/.*", 1+strings.Count(rest, "/"))
-	}
-	return pattern + "/impl=gateway$"
 }
 
 // microRow is a benchmark with what its implementations gave.
@@ -196,17 +168,26 @@ func (row *microRow) impl(name string) *microImpl {
 	return nil
 }
 
-// micro adds the table and judges the goals about it.
-func (r *report) micro(rows []*microRow, rounds int) {
-	r.addf("\n## Parts\n\nGo benchmarks, %d rounds in turns; an operation is one event unless the name says otherwise. Raw output for benchstat: "+
-		"[micro.txt](micro.txt).\n", rounds)
-	table := [][]string{{"package", "benchmark", "gateway, ns", "B", "allocations", "plain way", "ns", "B", "allocations", "plain by gateway"}}
+// ours is what the gateway does; nil where only others were measured.
+func (row *microRow) ours() *microImpl {
+	if m := row.impl("gateway"); m != nil {
+		return m
+	}
+	return row.impl("protobuf") // what the gateway's API speaks
+}
+
+// micro adds the table, with links to the flame graphs of the rows that were profiled, and judges the goals
+// about it.
+func (r *report) micro(rows []*microRow, rounds, few int, profiled map[*microRow]string) {
+	r.addf("\n## Parts\n\nGo benchmarks in turns, %d rounds, %d of what goals are about; an operation is one event unless the name says otherwise. Raw output for benchstat: "+
+		"[micro.txt](micro.txt). The profiles are of one more run of each row, of the gateway's part alone.\n", few, rounds)
+	table := [][]string{{"package", "benchmark", "gateway, ns", "B", "allocations", "plain way", "ns", "B", "allocations", "plain by gateway", "flame graphs"}}
 	for _, row := range rows {
-		ours := row.impl("gateway")
-		if ours == nil {
-			ours = row.impl("protobuf") // what the gateway's API speaks
+		ours := row.ours()
+		cells := []string{row.pkg, row.name, "", "", "", "", "", "", "", "", ""}
+		if name := profiled[row]; name != "" {
+			cells[10] = fmt.Sprintf("[CPU](flame/%s.cpu.html), [allocations](flame/%s.alloc.html)", name, name)
 		}
-		cells := []string{row.pkg, row.name, "", "", "", "", "", "", "", ""}
 		if ours != nil {
 			cells[2], cells[3], cells[4] = ours.cells()
 		}
@@ -227,7 +208,7 @@ func (r *report) micro(rows []*microRow, rounds int) {
 				cells[9] = spread(ratios(m.nanos, ours.nanos), "%.1f")
 			}
 			table = append(table, append([]string(nil), cells...))
-			cells[0], cells[1], cells[2], cells[3], cells[4] = "", "", "", "", ""
+			cells[0], cells[1], cells[2], cells[3], cells[4], cells[10] = "", "", "", "", "", ""
 		}
 		if plain == 0 {
 			table = append(table, cells)

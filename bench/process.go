@@ -25,26 +25,27 @@ type binaries struct{ gateway, generator, baseline, discard, franzgo, rawgrpc, k
 
 // build compiles the programs into dir, the way make build does.
 func build(dir string) (binaries, error) {
-	in := func(name string) string { return filepath.Join(dir, name) }
-	b := binaries{in("gateway"), in("gateway"), in("baseline"), in("discard"), in("franzgo"), in("rawgrpc"), in("kafkarun")}
-	for _, p := range []struct{ out, pkg string }{
-		{b.gateway, "."}, {b.baseline, "./bench/baseline"}, {b.discard, "./bench/discard/run"}, {b.franzgo, "./bench/limits/franzgo"},
-		{b.rawgrpc, "./bench/limits/rawgrpc"}, {b.kafka, "./kafka/kafkatest/run"},
-	} {
-		if err := buildOne(".", p.out, p.pkg); err != nil {
-			return b, err
-		}
+	// One go build links them side by side; it names a program after its folder, and two folders are called run.
+	in := func(name string) string { return filepath.Join(dir, "bin", name) }
+	b := binaries{in("event-gateway"), in("event-gateway"), in("baseline"), in("run"), in("franzgo"), in("rawgrpc"), filepath.Join(dir, "kafkarun")}
+	if err := os.MkdirAll(filepath.Join(dir, "bin"), 0o755); err != nil {
+		return b, err
 	}
-	return b, nil
+	err := buildInto(".", filepath.Join(dir, "bin"), ".", "./bench/baseline", "./bench/discard/run", "./bench/limits/franzgo", "./bench/limits/rawgrpc")
+	if err != nil {
+		return b, err
+	}
+	return b, buildInto(".", b.kafka, "./kafka/kafkatest/run")
 }
 
-// buildOne compiles one package of the module in folder tree.
-func buildOne(tree, out, pkg string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-o", out, pkg)
+// buildInto compiles packages of the module in folder tree: several into the folder out, one also into a
+// file.
+func buildInto(tree, out string, packages ...string) error {
+	cmd := exec.Command("go", append([]string{"build", "-trimpath", "-o", out}, packages...)...)
 	cmd.Dir, cmd.Stderr = tree, os.Stderr
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("building %s in %s: %w", pkg, tree, err)
+		return fmt.Errorf("building %s in %s: %w", strings.Join(packages, " "), tree, err)
 	}
 	return nil
 }

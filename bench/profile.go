@@ -6,31 +6,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
 )
 
-// profileSeconds is what a profile takes; the load lasts a little longer.
-const profileSeconds = 2
+const (
+	// profileSeconds is what a profile takes; the load lasts profileMargin longer, so that the profile ends
+	// under load.
+	profileSeconds = 2
+	profileMargin  = 500 * time.Millisecond
+)
 
 func (b *bench) profileShapes(ctx context.Context, r *report) error {
 	type job struct {
-		name  string
-		scene scene
+		name, title string
+		scene       scene
 	}
 	var jobs []job
 	for _, s := range b.sendingShapes() {
-		jobs = append(jobs, job{s.file, scene{server: gateway, broker: discarding, partitions: 3, load: s.load}})
+		jobs = append(jobs, job{s.file, s.name + ", discarding broker", scene{server: gateway, broker: discarding, partitions: 3, load: s.load}})
 	}
-	jobs = append(jobs, job{"batch-100-embedded", scene{server: gateway, broker: embedded, partitions: 3, load: b.usual()}},
-		job{"batch-100-blocking", scene{server: gateway, broker: discarding, partitions: 3, load: b.usual()}})
+	jobs = append(jobs, job{"batch-100-embedded", "batch stream, 100 a message, embedded broker",
+		scene{server: gateway, broker: embedded, partitions: 3, load: b.usual()}},
+		job{"batch-100-blocking", "batch stream, 100 a message, discarding broker, where goroutines wait",
+			scene{server: gateway, broker: discarding, partitions: 3, load: b.usual()}})
 	for i := range jobs {
 		j := &jobs[i]
-		j.scene.profile, j.scene.load.took = "e2e-"+j.name, (profileSeconds+1)*time.Second
+		j.scene.profile, j.scene.load.took = "e2e-"+j.name, profileSeconds*time.Second+profileMargin
+		b.titled(j.scene.profile, "end to end: "+j.title)
 		say("profiles of %s", j.scene)
 		if _, err := b.run(ctx, j.scene); err != nil {
 			b.fail(err)
@@ -79,19 +84,7 @@ func (b *bench) profiles(ctx context.Context, s scene, st *stage) <-chan error {
 }
 
 func fetch(ctx context.Context, url, file string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	r, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = r.Body.Close() }() // read to its end
-	raw, err := io.ReadAll(r.Body)
-	if err == nil && r.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s: %s", url, r.Status, raw)
-	}
+	raw, err := get(ctx, url)
 	if err != nil {
 		return err
 	}

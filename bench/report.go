@@ -17,11 +17,17 @@ import (
 type report struct {
 	out   string
 	goals []string // rows
+	times []string // of the sections
 	body  strings.Builder
 	plots map[string]any
 }
 
 func (r *report) addf(format string, args ...any) { fmt.Fprintf(&r.body, format, args...) }
+
+// took notes how long a part of the run took.
+func (r *report) took(what string, d time.Duration) {
+	r.times = append(r.times, fmt.Sprintf("%s %.0f s", what, d.Seconds()))
+}
 
 // goal adds a row to the table of goals. A goal that is missed says so.
 func (r *report) goal(what, want, got string, met bool) {
@@ -164,6 +170,9 @@ func (r *report) write(rounds int, failures []string) error {
 		"the time at which it was due. After each run the broker's end offsets are compared with what was acknowledged; a run that differs, or in which an " +
 		"event was refused, is no result. The gateways' settings are the defaults, but for RATE_LIMIT_ENABLED=false (one client sends everything) and PPROF_ENABLED=true. For franz-go alone *server* is its own " +
 		"process, and latency that of 100 records.\n\n")
+	if len(r.times) > 0 {
+		fmt.Fprintf(&text, "How long it took: %s.\n\n", strings.Join(r.times, ", "))
+	}
 	if len(r.goals) > 0 {
 		text.WriteString("## Goals\n\n| what | goal | measured | met |\n|---|---|---|---|\n" + strings.Join(r.goals, "") + "\n")
 	}

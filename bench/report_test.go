@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestMedianAndRatios(t *testing.T) {
@@ -34,12 +35,13 @@ func TestMedianAndRatios(t *testing.T) {
 	}
 }
 
-// shortRuns are two rounds of the gateway, the baseline, gRPC and franz-go, as takeTurns returns them.
+// shortRuns are two rounds of the gateway, the baseline, gRPC, franz-go and gRPC with the gateway's windows,
+// as takeTurns returns them.
 func shortRuns(server float64) []series {
 	run := func(f figures) series { return series{f, f} }
 	return []series{
 		run(figures{Rate: 1e6, Server: server, Client: 200, Broker: 100}), run(figures{Rate: 1e6}),
-		run(figures{Server: 150}), run(figures{Server: 450}),
+		run(figures{Server: 150}), run(figures{Server: 450}), run(figures{Server: 50}),
 	}
 }
 
@@ -53,6 +55,9 @@ func TestGoalsAreJudged(t *testing.T) {
 		possible := float64(runtime.NumCPU()) * 1e9 / 900 // events a second
 		if got := r.goals[2]; !strings.Contains(got, fmt.Sprintf("| %.2f (", 1e6/possible)) {
 			t.Errorf("share of what the processors allow: %s", got)
+		}
+		if got, want := r.body.String(), fmt.Sprintf("on the gateway's windows %.2f (", server/500); !strings.Contains(got, want) {
+			t.Errorf("no %q beside the CPU ratio: %s", want, got)
 		}
 		if b.generatorCPU != 200 {
 			t.Errorf("generator CPU %v", b.generatorCPU)
@@ -68,10 +73,12 @@ func TestAFailedRunIsNoFigure(t *testing.T) {
 	if len(r.goals) != 1 || !strings.Contains(r.goals[0], "no result") || !strings.Contains(r.goals[0], "**no**") {
 		t.Errorf("goals without franz-go: %q", r.goals)
 	}
-	r.endToEnd("server", []string{"a", "b", "c", "d"}, runs)
+	r.endToEnd("server", []string{"a", "b", "c", "d", "e"}, runs)
 	if !strings.Contains(r.body.String(), "| d | no result: see Failures |") {
 		t.Errorf("the table hides the failure:\n%s", r.body.String())
 	}
+	r.took("limits", 61400*time.Millisecond)
+	r.took("calls", 5*time.Second)
 	r.out = t.TempDir()
 	if err := r.write(2, []string{"it broke"}); err != nil {
 		t.Fatal(err)
@@ -79,6 +86,20 @@ func TestAFailedRunIsNoFigure(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(r.out, "report.md"))
 	if err != nil || !strings.Contains(string(text), "it broke") {
 		t.Errorf("%v: the report does not say so", err)
+	}
+	if !strings.Contains(string(text), "How long it took: limits 61 s, calls 5 s.\n") {
+		t.Errorf("the report does not say how long its sections took:\n%s", text)
+	}
+}
+
+// What is not judged fails alone.
+func TestTheTunedLimitIsNotJudged(t *testing.T) {
+	r, b := &report{plots: map[string]any{}}, &bench{}
+	runs := shortRuns(600)
+	runs[4] = nil
+	b.judgeLimits(r, "100 a message", 1.25, runs)
+	if len(r.goals) != 4 || !strings.HasSuffix(r.goals[0], "| yes |\n") || !strings.Contains(r.body.String(), "on the gateway's windows no result") {
+		t.Errorf("goals: %q\n%s", r.goals, r.body.String())
 	}
 }
 
@@ -115,7 +136,10 @@ func TestMicroRows(t *testing.T) {
 		t.Errorf("an operation of several events: %v ns", got)
 	}
 	r := &report{plots: map[string]any{}}
-	r.micro(rows, 2)
+	r.micro(rows, 2, 1, map[*microRow]string{p: p.file()})
+	if body := r.body.String(); strings.Count(body, "flame/") != 2 || !strings.Contains(body, "[CPU](flame/micro-pipeline-Pipeline_events-100.cpu.html)") {
+		t.Errorf("links to flame graphs:\n%s", body)
+	}
 	if body := r.body.String(); !strings.Contains(body, "| x/y | ") || !strings.Contains(body, "| 10.0 (10.0 to 10.0) |") {
 		t.Errorf("the table:\n%s", body)
 	}

@@ -35,6 +35,8 @@ func p99(f figures) float64       { return f.P99 }
 func p999(f figures) float64      { return f.P999 }
 func late99(f figures) float64    { return f.Late99 }
 func peak(f figures) float64      { return f.PeakMiB }
+func perBatch(f figures) float64  { return f.PerBatch }
+func events(f figures) float64    { return float64(f.Events) }
 
 // of is the median of one figure.
 func (s series) of(pick func(figures) float64) float64 { return median(s.column(pick)) }

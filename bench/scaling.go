@@ -7,10 +7,11 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 )
 
 func (b *bench) scaling(ctx context.Context, r *report) error {
-	r.addf("\n## Scaling\n\n100 events a message on 2 streams, discarding broker, %d rounds.\n", b.few())
+	r.addf("\n## Scaling\n\n100 events a message on 2 streams, discarding broker, %d rounds of %v.\n", b.few(), b.curve().took.Round(time.Millisecond))
 	b.scaleProcessors(ctx, r)
 	b.scaleGateways(ctx, r)
 	b.scaleWorkers(ctx, r)
@@ -21,13 +22,13 @@ func (b *bench) scaling(ctx context.Context, r *report) error {
 
 // scaleProcessors: how many processors the Go runtime of the server uses, of those that all three processes share.
 func (b *bench) scaleProcessors(ctx context.Context, r *report) {
-	one := b.usual()
+	one := b.curve()
 	one.batch, one.unary, one.streams = 0, true, 1
-	single := b.usual()
+	single := b.curve()
 	single.batch = 0
 	var scenes []scene
 	var labels []string
-	for _, s := range []shape{{name: "100 a message", load: b.usual()}, {name: "one event a message", load: single}, {name: "calls, one caller", load: one}} {
+	for _, s := range []shape{{name: "100 a message", load: b.curve()}, {name: "one event a message", load: single}, {name: "calls, one caller", load: one}} {
 		for _, server := range []string{gateway, baseline} {
 			for _, n := range []int{1, 2} {
 				scenes = append(scenes, scene{server: server, broker: discarding, partitions: 3, load: s.load, env: []string{fmt.Sprintf("GOMAXPROCS=%d", n)}})
@@ -52,7 +53,7 @@ func (b *bench) scaleProcessors(ctx context.Context, r *report) {
 func (b *bench) scaleGateways(ctx context.Context, r *report) {
 	var scenes []scene
 	for n := 1; n <= 3; n++ {
-		scenes = append(scenes, scene{server: gateway, broker: discarding, partitions: 3, gateways: n, load: b.usual()})
+		scenes = append(scenes, scene{server: gateway, broker: discarding, partitions: 3, gateways: n, load: b.curve()})
 	}
 	all := b.takeTurns(ctx, "gateways", b.few(), scenes)
 	rows := [][]string{{"gateways", "events/s by one gateway's", "CPU an event by one gateway's"}}
@@ -71,7 +72,7 @@ func (b *bench) scaleWorkers(ctx context.Context, r *report) {
 		name   string
 		stages []string
 	}{{"all stages", []string{"DECODE", "VALIDATE", "RATELIMIT", "TRANSFORM", "BATCH", "PRODUCE"}}, {"decode", []string{"DECODE"}}, {"produce", []string{"PRODUCE"}}}
-	scenes := []scene{{server: gateway, broker: discarding, partitions: 12, load: b.usual()}}
+	scenes := []scene{{server: gateway, broker: discarding, partitions: 12, load: b.curve()}}
 	labels := []string{"1 everywhere"}
 	for _, l := range lines {
 		for _, n := range counts[1:] {
@@ -105,7 +106,7 @@ func (b *bench) scaleOne(ctx context.Context, r *report, file, title string, num
 	var scenes []scene
 	var labels []string
 	for _, n := range numbers {
-		s := scene{server: gateway, broker: discarding, partitions: 3, load: b.usual()}
+		s := scene{server: gateway, broker: discarding, partitions: 3, load: b.curve()}
 		set(&s, n)
 		scenes, labels = append(scenes, s), append(labels, fmt.Sprint(n))
 	}

@@ -17,8 +17,13 @@ const (
 	gateway  = "gateway"
 	baseline = "baseline"
 	rawGRPC  = "raw gRPC" // receives and answers, and knows no Kafka
-	franzGo  = "franz-go" // is its own generator
+	// tunedGRPC is the same with the flow-control windows and the buffer pool of the gateway's server.
+	tunedGRPC = "raw gRPC, the gateway's windows"
+	franzGo   = "franz-go" // is its own generator
 )
+
+// brokerless servers know no Kafka.
+func brokerless(server string) bool { return server == rawGRPC || server == tunedGRPC }
 
 // load is what the generator sends.
 type load struct {
@@ -56,6 +61,9 @@ type figures struct {
 	P999    float64 `json:"p99.9_ms"`
 	Late99  float64 `json:"generator_late_p99_ms"`
 	PeakMiB float64 `json:"peak_mib"`
+	// PerBatch is how many records the gateway put into a batch for Kafka, in the mean; 0 where the server is
+	// another.
+	PerBatch float64 `json:"records_a_batch,omitempty"`
 	// Kept is the share of a fixed rate that was sent and answered; 0 without a fixed rate.
 	Kept float64 `json:"schedule_kept,omitempty"`
 }
@@ -73,6 +81,9 @@ type bench struct {
 	// kafkaAway is why there is no Apache Kafka.
 	kafkaAway error
 	runs      *runLog
+	loops     closedLoops
+	// titles are what the pages call the profiles, by the names of their files.
+	titles map[string]string
 	// failures are what is no result, in words.
 	failures []string
 }
@@ -112,7 +123,7 @@ func (s scene) String() string {
 	if s.gateways > 1 {
 		text = fmt.Sprintf("%d x %s", s.gateways, s.server)
 	}
-	if s.server != rawGRPC {
+	if !brokerless(s.server) {
 		text += " -> " + s.broker
 	}
 	text += ", " + s.load.String()
@@ -155,7 +166,7 @@ type server struct {
 
 func (b *bench) set(ctx context.Context, s scene) (st *stage, err error) {
 	st = &stage{}
-	if s.server != rawGRPC {
+	if !brokerless(s.server) {
 		if st.broker, err = b.startBroker(ctx, s); err != nil {
 			return st, err
 		}
@@ -196,8 +207,8 @@ func (b *bench) startServer(ctx context.Context, s scene, to broker) (*server, e
 		return b.startGateway(ctx, append([]string{"KAFKA_BROKERS=" + to.address(), "KAFKA_TOPIC=" + to.topic()}, s.env...))
 	case baseline:
 		return b.startPlain(b.bin.baseline, append([]string{"KAFKA_BROKERS=" + to.address(), "KAFKA_TOPIC=" + to.topic(), "GRPC_PORT=0"}, s.env...))
-	case rawGRPC:
-		return b.startPlain(b.bin.rawgrpc, nil, "--batch", fmt.Sprint(max(s.load.batch, 1)))
+	case rawGRPC, tunedGRPC:
+		return b.startPlain(b.bin.rawgrpc, nil, "--batch", fmt.Sprint(max(s.load.batch, 1)), fmt.Sprintf("--tuned=%t", s.server == tunedGRPC))
 	}
 	return nil, fmt.Errorf("no server is called %q", s.server)
 }
@@ -218,13 +229,18 @@ func (b *bench) play(ctx context.Context, s scene, st *stage) (f figures, err er
 	if _, err := b.generate(ctx, warm, st.servers); err != nil {
 		return f, fmt.Errorf("warming up: %w", err)
 	}
-	stored, cpu, brokerCPU := int64(0), st.cpu(), time.Duration(0)
+	stored, brokerCPU := int64(0), time.Duration(0)
 	if st.broker != nil {
 		if stored, err = st.broker.stored(ctx); err != nil {
 			return f, err
 		}
 		brokerCPU = st.broker.cpu()
 	}
+	before, err := st.batches(ctx)
+	if err != nil {
+		return f, err
+	}
+	cpu := st.cpu() // last, so that it counts the load alone
 	profiled := b.profiles(ctx, s, st)
 	sum, err := b.generate(ctx, s.load, st.servers)
 	if e := <-profiled; err == nil {
@@ -236,6 +252,11 @@ func (b *bench) play(ctx context.Context, s scene, st *stage) (f figures, err er
 	n := float64(sum.Acknowledged)
 	f = figures{Events: sum.Acknowledged, Rate: sum.Rate, Client: sum.CPUNanos, Server: float64(st.cpu()-cpu) / n,
 		P50: sum.Latency.P50, P99: sum.Latency.P99, P999: sum.Latency.P999, Late99: sum.Late.P99, PeakMiB: st.peak()}
+	after, err := st.batches(ctx)
+	if err != nil {
+		return f, err
+	}
+	f.PerBatch = after.since(before)
 	if f.Server <= 0 || f.PeakMiB <= 0 {
 		return f, errors.New("this system does not tell a process's CPU and memory (/proc/PID/task/*/schedstat, /proc/PID/status): not a result")
 	}

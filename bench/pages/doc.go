@@ -5,6 +5,7 @@
 //	report.md                        the report, with images plots/NAME.svg and links flame/NAME.KIND.html
 //	plots/NAME.json                  what a plot shows
 //	profiles/NAME.KIND.pprof         profiles; KIND is cpu, alloc, block or mutex
+//	profiles/titles.json             what the pages call the profiles: {"NAME": "title"}; NAME itself without it
 //
 // and writes beside them
 //
@@ -22,7 +23,8 @@
 //	plot.go       the description of a plot, read and checked
 //	lines.go      a plot of lines     bars.go   a plot of bars
 //	axes.go       ranges and ticks    canvas.go colours, legend, SVG
-//	profiles.go   the profiles of a run and their list for report.md
+//	profiles.go   the profiles of a run
+//	flamelist.go  their list for report.md
 //	stages.go     samples grouped by the gateway's stage
 //	flame.go      pprof's flame graph page of a profile
 //	offline.go    such a page made fit for a disk

@@ -18,8 +18,8 @@ import (
 )
 
 // drawFlame writes the page of one profile. The flags of pprof are global to the process: one at a time.
-func drawFlame(f folder, name, kind string) error {
-	raw, err := f.read(profileFile(name, kind))
+func drawFlame(f folder, r run, kind string) error {
+	raw, err := f.read(profileFile(r.name, kind))
 	if err != nil {
 		return err
 	}
@@ -27,9 +27,9 @@ func drawFlame(f folder, name, kind string) error {
 	if err != nil {
 		return fmt.Errorf("not a profile: %w", err)
 	}
-	title := name + " " + kind
+	title := r.title + " " + kind
 	if len(p.Sample) == 0 {
-		return f.write(flameFile(name, kind), emptyPage(title))
+		return f.write(flameFile(r.name, kind), emptyPage(title))
 	}
 	// Every flag is given each time, because pprof keeps those of the last call.
 	sampleIndex, tagRoot := "", ""
@@ -40,7 +40,7 @@ func drawFlame(f folder, name, kind string) error {
 		tagRoot = stageLabel
 	}
 	page, err := flamePage(p, "-http=localhost:0", "-no_browser", "-symbolize=none",
-		"-sample_index="+sampleIndex, "-tagroot="+tagRoot, name)
+		"-sample_index="+sampleIndex, "-tagroot="+tagRoot, r.name)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func drawFlame(f folder, name, kind string) error {
 	if err != nil {
 		return err
 	}
-	return f.write(flameFile(name, kind), page)
+	return f.write(flameFile(r.name, kind), page)
 }
 
 // flamePage runs pprof on p and returns what it serves as /flamegraph.

@@ -102,7 +102,7 @@ func drawFlames(f folder, runs []run, p *problems) map[string]bool {
 	drawn := map[string]bool{}
 	for _, r := range runs {
 		for _, kind := range r.kinds {
-			if err := drawFlame(f, r.name, kind); err != nil {
+			if err := drawFlame(f, r, kind); err != nil {
 				p.addf("%s: %v; measure again (make bench)", profileFile(r.name, kind), err)
 				continue
 			}

@@ -92,6 +92,33 @@ func TestFlamePages(t *testing.T) {
 	}
 }
 
+// A title is for readers: it may hold what a file's name may not.
+func TestTitles(t *testing.T) {
+	f := folder(t.TempDir())
+	recordProfiles(t, f, "micro-pipeline-Pipeline_events-100")
+	put(t, f, titlesFile, `{"micro-pipeline-Pipeline_events-100": "pipeline: <Pipeline>, events=100", "away": "not measured"}`)
+	put(t, f, "report.md", "# Title\n\n<!-- flamegraphs -->\n")
+	md := drawAgain(t, f)
+	if want := "- pipeline: \\<Pipeline\\>, events=100: [cpu](flame/micro-pipeline-Pipeline_events-100.cpu.html) | [alloc]("; !strings.Contains(md, want) {
+		t.Errorf("report.md has no %q:\n%s", want, md)
+	}
+	if strings.Contains(md, "not measured") {
+		t.Errorf("a title without a profile is listed:\n%s", md)
+	}
+	page := get(t, f, flameFile("micro-pipeline-Pipeline_events-100", "cpu"))
+	if want := "<title>pipeline: &lt;Pipeline&gt;, events=100 cpu</title>"; !strings.Contains(page, want) {
+		t.Errorf("the page has no %s", want)
+	}
+	put(t, f, titlesFile, "no JSON")
+	p := &problems{}
+	if err := makePages(f, p); err != nil || len(p.list) != 1 || !strings.HasPrefix(p.list[0], titlesFile+": ") {
+		t.Errorf("broken titles: %v, %q", err, p.list)
+	}
+	if md := get(t, f, "report.md"); !strings.Contains(md, "- micro-pipeline-Pipeline\\_events-100: [cpu](") {
+		t.Errorf("without titles the names do:\n%s", md)
+	}
+}
+
 func TestProblemsAreNamed(t *testing.T) {
 	f := folder(t.TempDir())
 	put(t, f, "plots/bad.json", `{"series":[]}`)

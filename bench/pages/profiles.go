@@ -1,10 +1,13 @@
 package main
 
-// The profiles of a run and their list for report.md.
+// The profiles of a run: which there are, which are missing, and what a reader knows them by.
 
 import (
+	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
-	"net/url"
+	"io/fs"
 	"slices"
 	"strings"
 )
@@ -18,8 +21,8 @@ var partner = map[string]string{"cpu": "alloc", "alloc": "cpu", "block": "mutex"
 
 // run is a benchmark with the kinds of profile that it has.
 type run struct {
-	name  string
-	kinds []string
+	name, title string
+	kinds       []string
 }
 
 // missing are the kinds that the benchmark lacks, though their partner is there.
@@ -46,6 +49,7 @@ func listRuns(f folder, p *problems) ([]run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing the profiles: %w", err)
 	}
+	titles := readTitles(f, p)
 	var runs []run
 	for _, file := range files {
 		dot := strings.LastIndexByte(file, '.')
@@ -57,7 +61,7 @@ func listRuns(f folder, p *problems) ([]run, error) {
 		name, kind := file[:dot], file[dot+1:]
 		i := slices.IndexFunc(runs, func(r run) bool { return r.name == name })
 		if i < 0 {
-			runs = append(runs, run{name: name})
+			runs = append(runs, run{name: name, title: cmp.Or(titles[name], name)})
 			i = len(runs) - 1
 		}
 		runs[i].kinds = append(runs[i].kinds, kind)
@@ -71,70 +75,18 @@ func listRuns(f folder, p *problems) ([]run, error) {
 	return runs, nil
 }
 
-const (
-	listBegin = "<!-- flamegraphs -->"
-	listEnd   = "<!-- /flamegraphs -->"
-)
+const titlesFile = profilesFolder + "/titles.json"
 
-// withFlameList puts the list of flame graphs behind the line <!-- flamegraphs -->, in place of the list of an
-// earlier run. A report without that line stays as it is. drawn tells which pages exist.
-func withFlameList(report string, runs []run, drawn map[string]bool) string {
-	lines := strings.Split(report, "\n")
-	isLine := func(want string) func(string) bool {
-		return func(line string) bool { return strings.TrimSpace(line) == want }
+// readTitles reads what the profiles are called. The names of their files do where it is missing, as in a
+// folder that holds profiles of something else.
+func readTitles(f folder, p *problems) (titles map[string]string) {
+	raw, err := f.read(titlesFile)
+	if err == nil {
+		err = json.Unmarshal(raw, &titles)
 	}
-	begin := slices.IndexFunc(lines, isLine(listBegin))
-	if begin < 0 {
-		return report
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		p.addf("%s: %v; the profiles are listed by the names of their files", titlesFile, err)
+		return nil
 	}
-	rest := lines[begin+1:]
-	if end := slices.IndexFunc(rest, isLine(listEnd)); end >= 0 {
-		rest = rest[end+1:]
-	}
-	list := []string{listBegin, ""}
-	for _, r := range runs {
-		list = append(list, r.listItem(drawn))
-	}
-	if len(runs) == 0 {
-		list = append(list, "No profiles were taken.")
-	}
-	list = append(list, "", listEnd)
-	return strings.Join(slices.Concat(lines[:begin], list, rest), "\n")
-}
-
-// listItem is the benchmark's line: links to the pages, and the profiles that have none by name.
-func (r run) listItem(drawn map[string]bool) string {
-	var links []string
-	for _, kind := range kinds {
-		page := flameFile(r.name, kind)
-		switch {
-		case drawn[page]:
-			links = append(links, fmt.Sprintf("[%s](%s)", kind, linkTo(page)))
-		case slices.Contains(r.kinds, kind):
-			links = append(links, kind+": profile unreadable")
-		case slices.Contains(r.missing(), kind):
-			links = append(links, kind+": profile missing")
-		}
-	}
-	return fmt.Sprintf("- %s: %s", escapeMarkdown(r.name), strings.Join(links, " | "))
-}
-
-// linkTo writes a file's name as the destination of a Markdown link.
-func linkTo(file string) string {
-	return strings.NewReplacer("(", "%28", ")", "%29").Replace((&url.URL{Path: file}).EscapedPath())
-}
-
-// escapeMarkdown makes a name stand for itself: it comes from a file and may hold anything.
-func escapeMarkdown(name string) string {
-	var b strings.Builder
-	for _, r := range name {
-		switch {
-		case r == '\n' || r == '\r':
-			r = ' '
-		case strings.ContainsRune("\\`*_{}[]()<>#+!|~&", r):
-			b.WriteByte('\\')
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
+	return titles
 }
