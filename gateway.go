@@ -108,7 +108,7 @@ func (g *gateway) openSink(p *pipeline.Pipeline) (stages.Producer, error) {
 		}
 	}
 	g.producer, err = kafka.NewProducer(&g.cfg.kafka, kafka.Parts{
-		Topics: g.topics, Breaker: g.breaker, Report: p.Report, Log: g.log, MaxEvents: p.MaxEvents(),
+		Topics: g.topics, Breaker: g.breaker, Report: p.Report, Acknowledged: p.Acknowledged, Log: g.log, MaxEvents: p.MaxEvents(),
 		DeliveryTimeout: g.cfg.pipeline.DeliveryTimeout, Embedded: g.embedded, Now: p.Now,
 	})
 	if err != nil {

@@ -79,7 +79,7 @@ func benchGatewayPath(b *testing.B) {
 	producer, err := kafka.NewProducer(&kafka.Config{
 		Brokers: []string{broker.Addr()}, Topic: "events", NumPartitions: 3, ReplicationFactor: 1, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 10 * time.Second, DialTimeout: 10 * time.Second, RequiredAcks: kafka.AcksAll, Compression: "none", RecordFormat: kafka.FormatBinary,
-	}, kafka.Parts{Topics: topics, Breaker: breaker, Report: p.Report, MaxEvents: p.MaxEvents(), DeliveryTimeout: 25 * time.Second, Now: p.Now})
+	}, kafka.Parts{Topics: topics, Breaker: breaker, Report: p.Report, Acknowledged: p.Acknowledged, MaxEvents: p.MaxEvents(), DeliveryTimeout: 25 * time.Second, Now: p.Now})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -219,7 +219,8 @@ func TestProduceAllocatesNothing(t *testing.T) {
 	n := testing.AllocsPerRun(1000, func() {
 		rec := recordOf(ev)
 		rec.fill(r.producer.background, FormatBinary, ev, &part.clock)
-		rec.partition, rec.seq = part, part.handed.Add(1)
+		rec.partition, rec.seq = part, uint32(part.handed.Add(1))
+		rec.handOver(true)
 		if got := (topicPartitioner{r.producer.topics[0]}).Partition(&rec.kafka, 3); got != 0 {
 			t.Fatal(got)
 		}

@@ -166,11 +166,20 @@ func TestBatchOfSeveralRejected(t *testing.T) {
 
 // TestAlone walks the bookkeeping through its interleavings.
 func TestAlone(t *testing.T) {
-	p := &partition{}
+	for _, before := range []uint64{0, 1<<32 - 2, 1<<32 - 1} { // the records know the lower half of their number
+		testAlone(t, before)
+	}
+}
+
+func testAlone(t *testing.T, before uint64) {
+	p := &partition{settled: before}
+	p.handed.Store(before)
 	step := func(seq uint64, rejected, want bool) {
 		t.Helper()
-		if got := p.settle(seq, rejected); got != want {
-			t.Errorf("record %d: alone %v, want %v", seq, got, want)
+		if !rejected {
+			p.settle(1)
+		} else if got := p.fail(uint32(before + seq)); got != want {
+			t.Errorf("record %d after %d: alone %v, want %v", seq, before, got, want)
 		}
 	}
 	p.handed.Add(1)

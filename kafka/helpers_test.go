@@ -117,6 +117,12 @@ func startRig(t testing.TB, change func(*Config, *Parts)) *rig {
 	parts := Parts{
 		Breaker: r.breaker, Log: r.log, MaxEvents: 10_000, DeliveryTimeout: 3 * time.Second,
 		Report: func(events []*stages.Event) { sendAll(r.reports, events) },
+		Acknowledged: func(a *stages.AcknowledgedRun) {
+			for _, ev := range a.Events {
+				ev.Ack = stages.Ack{Verdict: stages.Verdict{Outcome: stages.Acknowledged}, Partition: a.Partition.ID, Offset: -1}
+			}
+			sendAll(r.reports, a.Events)
+		},
 	}
 	change(r.cfg, &parts)
 	if errs := r.cfg.Validate(); len(errs) > 0 {

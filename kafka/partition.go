@@ -73,16 +73,16 @@ type partition struct {
 	failedThrough uint64
 }
 
-// settle notes that the record seq has its promise and reports whether it was
-// certainly alone. rejected: the promise was a definite failure.
-func (p *partition) settle(seq uint64, rejected bool) (alone bool) {
+// settle notes that n records were acknowledged.
+func (p *partition) settle(n int) { p.settled += uint64(n) }
+
+// fail notes that the record seq was not acknowledged, and reports whether it was certainly alone.
+func (p *partition) fail(seq uint32) (alone bool) {
 	p.settled++
-	if !rejected {
-		return false // nearly always, without the word that Produce writes
-	}
 	handed := p.handed.Load()
+	number := handed - uint64(uint32(handed)-seq) // seq is its lower half, and it is one of the last 2^32
 	out := handed - (p.settled - 1)
-	alone = out == 1 && seq > p.failedThrough
+	alone = out == 1 && number > p.failedThrough
 	p.failedThrough = max(p.failedThrough, handed)
 	return alone
 }
@@ -112,7 +112,7 @@ func (p topicPartitioner) Partition(r *kgo.Record, n int) int {
 		return -1
 	}
 	if int(r.Partition) >= n {
-		rec.misplaced = true
+		rec.costAndFlags |= misplaced
 		return -1
 	}
 	rec.show()

@@ -35,6 +35,8 @@ type Parts struct {
 	// Report takes events back, each once, when their Acks are set. It runs in a promise: it must not block, and
 	// must not keep the slice.
 	Report func([]*stages.Event)
+	// Acknowledged takes back events of one quiet message that Kafka has, under the same conditions.
+	Acknowledged func(*stages.AcknowledgedRun)
 	// Log may be nil.
 	Log Logger
 	// MaxEvents is the pipeline's own bound on events in flight.
@@ -90,7 +92,7 @@ func NewProducer(cfg *Config, parts Parts) (*Producer, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	p := &Producer{cfg: cfg, parts: parts, background: context.Background(), stop: stop, kick: make(chan struct{}, 1), failures: newFailures()}
 	p.promise = p.settle
-	p.reports = newReports(parts.Report)
+	p.reports = newReports(parts)
 	p.errorAnswers = errorAnswers{now: parts.Now, lines: p.failures}
 	byName := make(map[string]*topic)
 	for _, st := range parts.Topics.All {
@@ -158,9 +160,8 @@ func (p *Producer) Produce(sp *stages.Partition, events []*stages.Event) {
 			seq, next = seq+1, next+1
 			r := recordOf(ev)
 			r.fill(p.background, p.cfg.RecordFormat, ev, &part.clock)
-			r.partition, r.seq, r.lost = part, seq, lost
-			r.last = next == n || events[next].Msg != r.ev.Msg
-			r.hide()
+			r.partition, r.seq, r.lost = part, uint32(seq), uint32(lost)
+			r.handOver(next == n || events[next].Msg != ev.Msg)
 			p.client.TryProduce(p.background, &r.kafka, p.promise) // from here on, ev is not ours
 		}
 	}
@@ -198,26 +199,35 @@ func (p *Producer) settle(kr *kgo.Record, err error) {
 		p.sounded(kr)
 		return
 	}
-	ev := r.ev
-	alone := r.partition.settle(r.seq, err != nil)
-	if err == nil {
-		ev.Ack = stages.Ack{
+	if r.has(oversized) {
+		r.shrink()
+	}
+	switch {
+	case err != nil:
+		p.fail(r, err)
+	case r.has(quiet):
+		p.reports.acknowledge(r)
+		return
+	default:
+		r.partition.settle(1)
+		r.ev.Ack = stages.Ack{
 			Verdict:   stages.Verdict{Outcome: stages.Acknowledged, Stage: stages.AtProduce},
 			Partition: kr.Partition,
 			Offset:    p.offset(kr),
 		}
 		p.parts.Breaker.Acknowledged()
-	} else {
-		ev.Ack = stages.Ack{Verdict: p.verdict(r, err, alone), Partition: kr.Partition, Offset: -1}
-		v := &ev.Ack.Verdict
-		p.metrics.failed[v.Reason].Add(1)
-		p.failures.note(failure{class: classOf(err), topic: kr.Topic, partition: ev.Partition.ID,
-			outcome: v.Outcome, reason: v.Reason, err: err})
 	}
-	if r.oversized {
-		r.shrink()
-	}
-	p.reports.add(ev, r.last)
+	p.reports.add(r.ev, r.has(last))
+}
+
+// fail sets what a record that was not acknowledged is answered with.
+func (p *Producer) fail(r *record, err error) {
+	p.reports.flush() // those before it count as settled, for whether it was alone
+	v := p.verdict(r, err, r.partition.fail(r.seq))
+	r.ev.Ack = stages.Ack{Verdict: v, Partition: r.kafka.Partition, Offset: -1}
+	p.metrics.failed[v.Reason].Add(1)
+	p.failures.note(failure{class: classOf(err), topic: r.kafka.Topic, partition: r.of.ID,
+		outcome: v.Outcome, reason: v.Reason, err: err})
 }
 
 // offset is -1 when Kafka was not asked (acks=none).
@@ -234,7 +244,7 @@ func (p *Producer) verdict(r *record, err error, alone bool) stages.Verdict {
 		return stages.Verdict{Outcome: stages.Refused, Reason: reason, Stage: stages.AtProduce, Detail: &stages.Detail{Message: detail}}
 	}
 	t := p.topics[r.ev.Topic.Index]
-	if r.misplaced {
+	if r.has(misplaced) {
 		return refused(stages.KafkaUnavailable, "the topic has fewer partitions than a moment ago; send the event again")
 	}
 	if errors.Is(err, kerr.MessageTooLarge) {
@@ -255,7 +265,7 @@ func (p *Producer) verdict(r *record, err error, alone bool) stages.Verdict {
 	}
 	// A refusal proves only that this attempt was not stored. When an answer was lost, or left it open,
 	// while the record was with franz-go, an earlier attempt may have been.
-	doubt := v.Outcome == stages.Refused && v.Reason != stages.BufferFull && p.lost.Load() != r.lost
+	doubt := v.Outcome == stages.Refused && v.Reason != stages.BufferFull && uint32(p.lost.Load()) != r.lost
 	// Before produce v13, requests name the topic: one that was under way when the topic was recreated can
 	// land in the new one.
 	doubt = doubt || v.Reason == stages.TopicRecreated && !p.topicIDs.Load()

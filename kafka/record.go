@@ -84,29 +84,64 @@ const (
 // it is nil, and hands it back in the promise, so one promise method finds the
 // event again without a closure for each record.
 type record struct {
+	// The first three cache lines are what franz-go reads when it encodes and gives back a record, and what the
+	// promise of an acknowledged record needs: it looks neither at the event nor at the fourth line, so that those
+	// stay in the cache of the processor that uses the event next. TestRecordLayout holds this.
+
+	kafka kgo.Record
+	ev    *stages.Event
+	// msg, of, index and cost are the event's own Msg, Partition, Index and Cost, for the promise.
+	msg   *stages.Message
+	of    *stages.Partition
+	index uint32
+	// costAndFlags has the cost above flagBits, the flags below.
+	costAndFlags uint32
+
+	// The fourth line.
+
 	// Context is the producer's background context, never a request's: franz-go fails every record of a
 	// partition when the context of the first one ends.
 	context.Context
-	kafka kgo.Record
-	ev    *stages.Event
-	// partition, seq and lost are set by Produce; see partition.go.
+	// partition, seq and lost are set by Produce; see partition.go. Of seq and lost the lower halves are enough:
+	// far fewer than 2^32 records are in flight.
 	partition *partition
-	seq       uint64
-	lost      uint64
-	// misplaced is set by the partitioner when the client knows fewer partitions than the event was routed by.
-	misplaced bool
-	// oversized: the record holds more memory than shrink lets it keep. It lies with the fields that settle
-	// needs anyway.
-	oversized bool
-	// last: the events that were handed over together and belong to one message end here; see reports.go.
-	last bool
-
+	seq, lost uint32
 	// headers are kafka.Headers, which are there only from the partitioner to the promise; see hide.
 	headers []kgo.RecordHeader
 	// spare is memory of the record's own, which most events need none of.
 	spare *spare
+}
 
-	_ [8]byte // up to four cache lines, which is a size that the allocator aligns to them
+// flags of a record.
+const (
+	// misplaced is set by the partitioner when the client knows fewer partitions than the event was routed by.
+	misplaced uint32 = 1 << iota
+	// oversized: the record holds more memory than shrink lets it keep.
+	oversized
+	// last: the events that were handed over together and belong to one message end here; see reports.go.
+	last
+	// quiet: nobody reads the result of an acknowledged event (stages.Message.Quiet).
+	quiet
+
+	flagBits = 4
+	maxCost  = 1<<(32-flagBits) - 1
+)
+
+func (r *record) has(flag uint32) bool { return r.costAndFlags&flag != 0 }
+
+// handOver notes what the promise needs to know. last: the next event belongs to another message, or to another call.
+func (r *record) handOver(isLast bool) {
+	ev := r.ev
+	r.msg, r.of, r.index = ev.Msg, ev.Partition, uint32(ev.Index)
+	flags := r.costAndFlags & oversized
+	if isLast {
+		flags |= last
+	}
+	if ev.Msg.Quiet() && ev.Cost <= maxCost {
+		flags |= quiet
+	}
+	r.costAndFlags = uint32(min(ev.Cost, maxCost))<<flagBits | flags
+	r.hide()
 }
 
 // spare is what the headers and values of a record lie in that are no views of
@@ -130,7 +165,7 @@ func (r *record) makeSpare() *spare {
 
 // touch reads a word of each cache line that most events use, see stages.Event.Touch.
 func (r *record) touch() int {
-	return len(r.kafka.Key) + len(r.kafka.Topic) + int(r.kafka.Offset) + int(r.seq)
+	return len(r.kafka.Key) + len(r.kafka.Topic) + int(r.index) + int(r.seq)
 }
 
 // recordOf returns the event's record, made on first use.
@@ -159,7 +194,7 @@ func (r *record) show() { r.kafka.Headers = r.headers }
 func (r *record) fill(background context.Context, format Format, ev *stages.Event, c *timeText) {
 	r.shrink()
 	r.forget()
-	r.Context, r.ev, r.misplaced = background, ev, false
+	r.Context, r.ev, r.costAndFlags = background, ev, 0
 	r.kafka = kgo.Record{
 		Key:       keyOf(ev),
 		Timestamp: ev.Msg.Received,
@@ -172,7 +207,9 @@ func (r *record) fill(background context.Context, format Format, ev *stages.Even
 	} else {
 		r.fillBinary(ev, c)
 	}
-	r.oversized = r.spare != nil && r.spare.oversized()
+	if r.spare != nil && r.spare.oversized() {
+		r.costAndFlags |= oversized
+	}
 }
 
 func (r *record) fillBinary(ev *stages.Event, c *timeText) {

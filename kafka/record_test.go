@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/protobuf/proto"
@@ -241,5 +242,27 @@ func TestHeadersAreForgottenOnReuse(t *testing.T) {
 	}
 	if len(r.kafka.Headers) != required {
 		t.Errorf("%d headers, want %d", len(r.kafka.Headers), required)
+	}
+}
+
+// TestRecordLayout: what franz-go and an acknowledged record's promise look at lies in three cache lines; a field in the
+// wrong place costs no test, only time.
+func TestRecordLayout(t *testing.T) {
+	const line = 64
+	var r record
+	for _, f := range []struct {
+		name string
+		at   uintptr
+		want uintptr
+	}{
+		{"the lengths that franz-go counts, the last of them", (unsafe.Offsetof(r.kafka.Headers) + 8) / line, 0},
+		{"kafka.Offset", unsafe.Offsetof(r.kafka.Offset) / line, 2},
+		{"the last word for a promise, costAndFlags", (unsafe.Offsetof(r.costAndFlags) + 3) / line, 2},
+		{"the fourth line, Context", unsafe.Offsetof(r.Context), 3 * line},
+		{"a record", unsafe.Sizeof(r), 4 * line},
+	} {
+		if f.at != f.want {
+			t.Errorf("%s: %d, want %d", f.name, f.at, f.want)
+		}
 	}
 }

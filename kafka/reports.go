@@ -23,32 +23,61 @@ import (
 // maxReported bounds the events of one report, which the pipeline takes in without a pause.
 const maxReported = 64
 
-// reports are the events whose promises have run and that are not reported yet.
+// reports are the events whose promises have run and that are not reported yet: acknowledged ones of a quiet message,
+// which are reported without a look at them, or others.
 type reports struct {
-	report func([]*stages.Event)
+	parts Parts
+	// run is what is acknowledged of one message in one partition, part the partition's bookkeeping.
+	run  stages.AcknowledgedRun
+	part *partition
+	// events have their Acks.
 	events []*stages.Event
 	// now is the promise of hurry, bound once.
 	now func(*kgo.Record, error)
 }
 
-func newReports(report func([]*stages.Event)) *reports {
-	r := &reports{report: report, events: make([]*stages.Event, 0, maxReported)}
+func newReports(parts Parts) *reports {
+	r := &reports{parts: parts, events: make([]*stages.Event, 0, maxReported)}
 	r.now = func(*kgo.Record, error) { r.flush() }
 	return r
 }
 
 // add takes an event whose Ack is set.
 func (r *reports) add(ev *stages.Event, last bool) {
+	r.flushRun()
 	r.events = append(r.events, ev)
 	if last || len(r.events) == maxReported {
 		r.flush()
 	}
 }
 
+// acknowledge takes the event of an acknowledged record of a quiet message.
+func (r *reports) acknowledge(rec *record) {
+	run := &r.run
+	if len(run.Events) == 0 || rec.msg != run.Msg || rec.of != run.Partition {
+		r.flush()
+		run.Msg, run.Partition, r.part = rec.msg, rec.of, rec.partition
+	}
+	run.Add(rec.ev, int(rec.index), int64(rec.costAndFlags>>flagBits))
+	if rec.has(last) || len(run.Events) == maxReported {
+		r.flushRun()
+	}
+}
+
 func (r *reports) flush() {
+	r.flushRun()
 	if len(r.events) > 0 {
-		r.report(r.events)
+		r.parts.Report(r.events)
 		r.events = r.events[:0]
+	}
+}
+
+func (r *reports) flushRun() {
+	if n := len(r.run.Events); n > 0 {
+		r.part.settle(n)
+		r.parts.Breaker.Acknowledged()
+		r.parts.Acknowledged(&r.run)
+		r.run.Reset()
 	}
 }
 

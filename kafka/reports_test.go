@@ -9,12 +9,12 @@ import (
 	"github.com/event-gateway/event-gateway/stages"
 )
 
-// oneMessage are events of one message in partition 0.
-func (r *rig) oneMessage(size int, ids ...string) (events []*stages.Event) {
-	for _, id := range ids {
+// oneMessage are events of one message in partition 0. A batch is quiet: its acknowledged events are reported as runs.
+func (r *rig) oneMessage(kind stages.Kind, size int, ids ...string) (events []*stages.Event) {
+	for i, id := range ids {
 		ev := newEvent(id, r.partition(0))
-		ev.Data = []byte(strings.Repeat("x", size))
-		if len(events) > 0 {
+		ev.Data, ev.Index, ev.Cost = []byte(strings.Repeat("x", size)), i, int64(100+i)
+		if ev.Msg.Kind = kind; i > 0 {
 			ev.Msg = events[0].Msg
 		}
 		events = append(events, ev)
@@ -22,8 +22,16 @@ func (r *rig) oneMessage(size int, ids ...string) (events []*stages.Event) {
 	return events
 }
 
+var bothKinds = map[string]stages.Kind{"quiet": stages.Batch, "with results": stages.Single}
+
 // TestReportsOfAMessageComeTogether: one report a message, except that the clock may end one early.
 func TestReportsOfAMessageComeTogether(t *testing.T) {
+	for name, kind := range bothKinds {
+		t.Run(name, func(t *testing.T) { reportsOfAMessage(t, kind) })
+	}
+}
+
+func reportsOfAMessage(t *testing.T, kind stages.Kind) {
 	counts := make(chan int, 1000)
 	r := newRig(t, func(_ *Config, p *Parts) {
 		report := p.Report
@@ -31,12 +39,21 @@ func TestReportsOfAMessageComeTogether(t *testing.T) {
 			counts <- len(events)
 			report(events)
 		}
+		acknowledged := p.Acknowledged
+		p.Acknowledged = func(a *stages.AcknowledgedRun) {
+			n := len(a.Events)
+			if first := int64(100 + a.Events[0].Index); a.Cost != (first+first+int64(n)-1)*int64(n)/2 || a.Groups[0].Len() != n {
+				t.Errorf("%d events from %d on: cost %d, %d in the first group", n, first, a.Cost, a.Groups[0].Len())
+			}
+			counts <- n
+			acknowledged(a)
+		}
 	}).ready()
 	const messages, each = 100, 8
 	ids := strings.Split("abcdefgh", "")
 	var events []*stages.Event
 	for range messages {
-		events = append(events, r.oneMessage(10, ids...)...)
+		events = append(events, r.oneMessage(kind, 10, ids...)...)
 	}
 	r.producer.Produce(r.partition(0), events)
 	for i := range messages * each {
@@ -58,6 +75,12 @@ func TestReportsOfAMessageComeTogether(t *testing.T) {
 // TestNoReportWaitsForAnotherBatch: franz-go cuts the events of a message in two batches, and the second one is never
 // answered. What Kafka acknowledged is known all the same.
 func TestNoReportWaitsForAnotherBatch(t *testing.T) {
+	for name, kind := range bothKinds {
+		t.Run(name, func(t *testing.T) { noReportWaits(t, kind) })
+	}
+}
+
+func noReportWaits(t *testing.T, kind stages.Kind) {
 	r := newRig(t, nil).ready()
 	requests := 0
 	r.cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
@@ -65,7 +88,7 @@ func TestNoReportWaitsForAnotherBatch(t *testing.T) {
 		requests++
 		return nil, nil, requests > 1
 	})
-	events := r.oneMessage(700_000, "a", "b") // two do not fit a batch of 1 MiB
+	events := r.oneMessage(kind, 700_000, "a", "b") // two do not fit a batch of 1 MiB
 	r.producer.Produce(r.partition(0), events)
 	r.want("a", stages.Acknowledged, stages.NoReason)
 	if n := r.producer.InFlight(); n != 1 {
@@ -73,4 +96,21 @@ func TestNoReportWaitsForAnotherBatch(t *testing.T) {
 	}
 	r.producer.Close()
 	r.want("b", stages.Unknown, stages.OutcomeUnknown)
+}
+
+// TestFailuresBesideARun: of a quiet message, too, each event that failed says why, and in the order of its promise.
+func TestFailuresBesideARun(t *testing.T) {
+	r := newRig(t, nil).ready()
+	requests := 0
+	r.cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		requests++
+		return nil, nil, requests > 1
+	})
+	events := r.oneMessage(stages.Batch, 600_000, "a", "b", "c")
+	r.producer.Produce(r.partition(0), events)
+	r.want("a", stages.Acknowledged, stages.NoReason)
+	r.producer.Close()
+	r.want("b", stages.Unknown, stages.OutcomeUnknown)
+	r.want("c", stages.Unknown, stages.OutcomeUnknown)
 }

@@ -258,6 +258,46 @@ func TestLateAcknowledgement(t *testing.T) {
 	}
 }
 
+// The same for events that are acknowledged together: one of them had its answer before.
+func TestLateAcknowledgementOfARun(t *testing.T) {
+	h := newHarness(t, withWorkers(1, 1, 1, 1, 1, 1))
+	h.r.hold.Store(true)
+	w := newWaiting()
+	m, _ := h.submit(0, w, stages.Batch, frameOf(testEvent{source: "s", key: "k", data: stamp(0, 0)},
+		testEvent{source: "s", key: "k", data: stamp(0, 1)}, testEvent{source: "s", key: "k", data: stamp(0, 2)}), 3)
+	h.awaitHanded(3)
+	run := stages.AcknowledgedRun{Msg: m}
+	h.r.mu.Lock()
+	for _, ev := range h.r.queue {
+		run.Partition = ev.Partition
+		run.Add(ev, ev.Index, ev.Cost)
+	}
+	h.r.queue = nil
+	h.r.mu.Unlock()
+	if !m.WinHanded(1) { // as a deadline would
+		t.Fatal("the event was not handed over")
+	}
+	m.SetVerdict(1, stages.Verdict{Outcome: stages.Unknown, Reason: stages.OutcomeUnknown})
+	m.Settle(1)
+	partition := run.Partition
+	h.p.Acknowledged(&run)
+	w.await(t)
+	for i, want := range []stages.Outcome{stages.Acknowledged, stages.Unknown, stages.Acknowledged} {
+		if got := m.Outcome(i); got != want {
+			t.Errorf("event %d: %v, want %v", i, got, want)
+		}
+	}
+	if n := h.p.lateAcks.Load(); n != 1 {
+		t.Errorf("%d late acknowledgements", n)
+	}
+	if n := partition.Inflight(); n != 0 {
+		t.Errorf("%d bytes of the partition in flight", n)
+	}
+	h.p.Release(m)
+	h.p.callers.add(stages.FromGRPC, &stages.Verdict{Outcome: stages.Unknown, Reason: stages.OutcomeUnknown}, 1)
+	h.close()
+}
+
 // awaitHanded waits until the recorder holds n events.
 func (h *harness) awaitHanded(n int) {
 	h.t.Helper()

@@ -52,6 +52,23 @@ func (p *Pipeline) Report(events []*stages.Event) {
 	p.retirer.retire(events, p.now())
 }
 
+// Acknowledged is Report for events of one quiet message that Kafka has. What it takes is the caller's again when it
+// returns.
+func (p *Pipeline) Acknowledged(a *stages.AcknowledgedRun) {
+	r := p.retirer
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	run := &r.run
+	run.msg, run.retired = a.Msg, len(a.Events)
+	for _, g := range a.Groups {
+		r.acknowledge(nil, g)
+	}
+	run.part, run.cost = a.Partition, a.Cost
+	h := &r.homes[a.Events[0].Home] // a message has one decode worker
+	r.endRun(p.now())
+	h.giveBack(a.Events)
+}
+
 // retire answers and gives back events that nobody else holds any more, at now (Pipeline.now). Called with mu held.
 func (r *retirer) retire(burst []*stages.Event, now int64) {
 	for len(burst) > 0 {
@@ -60,22 +77,25 @@ func (r *retirer) retire(burst []*stages.Event, now int64) {
 			r.run.msg = burst[0].Msg
 		}
 		n := r.answer(burst)
-		r.giveBack(burst[:n])
+		r.takeBack(burst[:n])
 		r.run.retired += n
 		burst = burst[n:]
 	}
 	r.endRun(now)
 	for i := range r.homes {
-		h := &r.homes[i]
-		if len(h.staged) == 0 {
-			continue
+		if h := &r.homes[i]; len(h.staged) > 0 {
+			h.giveBack(h.staged)
+			h.staged = h.staged[:0]
 		}
-		if h.free.Push(h.staged) != len(h.staged) {
-			panic("BUG: a free ring is full: an event was retired twice")
-		}
-		h.staged = h.staged[:0]
-		h.waiter.Wake()
 	}
+}
+
+// giveBack sends events home, as they are: decode resets them when it uses them again, or when it is idle.
+func (h *home) giveBack(events []*stages.Event) {
+	if h.free.Push(events) != len(events) {
+		panic("BUG: a free ring is full: an event was retired twice")
+	}
+	h.waiter.Wake()
 }
 
 // answer gives handed events the Producer's verdicts, unless a deadline has
@@ -134,8 +154,8 @@ func (r *retirer) fail(ev *stages.Event) {
 	r.run.settled++
 }
 
-// giveBack notes the bytes that the events took of their partitions, and stages the way home.
-func (r *retirer) giveBack(events []*stages.Event) {
+// takeBack notes the bytes that the events took of their partitions, and stages the way home.
+func (r *retirer) takeBack(events []*stages.Event) {
 	for _, ev := range events {
 		if ev.Cost != 0 {
 			if ev.Partition != r.run.part {
@@ -145,7 +165,7 @@ func (r *retirer) giveBack(events []*stages.Event) {
 			r.run.cost += ev.Cost
 		}
 		h := &r.homes[ev.Home]
-		h.staged = append(h.staged, ev) // as it is: decode resets it when it uses it again, or when it is idle
+		h.staged = append(h.staged, ev)
 	}
 }
 

@@ -62,16 +62,17 @@ type stored struct {
 	key         string
 }
 
-// recorder is a Producer that appends to a log for each partition and
-// acknowledges on one goroutine, partitions in random turns, as a Kafka client does.
+// recorder is a Producer that appends to a log for each partition and acknowledges on one goroutine, as a Kafka client
+// does: neighbours together or one by one, as it happens.
 type recorder struct {
-	report func([]*stages.Event)
-	mu     sync.Mutex // guards the following
-	logs   map[*stages.Partition][]stored
-	queue  []*stages.Event
-	rng    *rand.Rand
-	more   chan struct{}
-	done   chan struct{}
+	report       func([]*stages.Event)
+	acknowledged func(*stages.AcknowledgedRun)
+	mu           sync.Mutex // guards the following
+	logs         map[*stages.Partition][]stored
+	queue        []*stages.Event
+	rng          *rand.Rand
+	more         chan struct{}
+	done         chan struct{}
 	// verdict decides what becomes of an event; nil acknowledges.
 	verdict func(ev *stages.Event) stages.Verdict
 	// hold keeps all events unreported until heal, withhold those of one partition.
@@ -79,8 +80,8 @@ type recorder struct {
 	withhold atomic.Pointer[stages.Partition]
 }
 
-func newRecorder(report func([]*stages.Event), seed uint64) *recorder {
-	return &recorder{report: report, logs: map[*stages.Partition][]stored{}, rng: rand.New(rand.NewPCG(seed, 1)),
+func newRecorder(p *Pipeline, seed uint64) *recorder {
+	return &recorder{report: p.Report, acknowledged: p.Acknowledged, logs: map[*stages.Partition][]stored{}, rng: rand.New(rand.NewPCG(seed, 1)),
 		more: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
@@ -128,19 +129,44 @@ func (r *recorder) acknowledgeLoop() {
 		r.mu.Lock()
 		queue, kept := r.queue, []*stages.Event(nil)
 		withheld := r.withhold.Load()
-		for i, ev := range queue {
+		free := queue[:0]
+		for _, ev := range queue {
 			if withheld != nil && ev.Partition == withheld {
-				kept, queue[i] = append(kept, ev), nil
+				kept = append(kept, ev)
+			} else {
+				free = append(free, ev)
 			}
 		}
 		r.queue = kept
 		r.mu.Unlock()
-		for _, ev := range queue {
-			if ev != nil {
-				r.report([]*stages.Event{ev})
-			}
+		for len(free) > 0 {
+			free = free[r.reportSome(free):]
 		}
 	}
+}
+
+// reportSome reports the first of events, or more of them: such as an AcknowledgedRun may have, or any.
+func (r *recorder) reportSome(events []*stages.Event) (n int) {
+	most := 1 + r.rng.IntN(min(len(events), 64))
+	first := events[0]
+	if !first.Msg.Quiet() || r.rng.IntN(4) == 0 {
+		r.report(events[:most])
+		return most
+	}
+	run := stages.AcknowledgedRun{Msg: first.Msg, Partition: first.Partition}
+	for ; n < most; n++ {
+		ev := events[n]
+		if ev.Msg != run.Msg || ev.Partition != run.Partition || ev.Ack.Verdict.Outcome != stages.Acknowledged {
+			break
+		}
+		run.Add(ev, ev.Index, ev.Cost)
+	}
+	if n == 0 {
+		r.report(events[:1])
+		return 1
+	}
+	r.acknowledged(&run)
+	return n
 }
 
 // harness is a running pipeline with its recorder.
@@ -219,7 +245,7 @@ func newHarness(t testing.TB, options ...option) *harness {
 		t.Fatal(err)
 	}
 	h.p = p
-	h.r = newRecorder(p.Report, 1)
+	h.r = newRecorder(p, 1)
 	h.client = p.NewClient("test")
 	h.wg.Go(h.r.acknowledgeLoop)
 	p.Start(h.r)
