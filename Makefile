@@ -69,6 +69,10 @@ $(NODE_ENV)/complete:
 	  @grpc/grpc-js@$(GRPC_JS_VERSION) @grpc/proto-loader@$(GRPC_PROTO_LOADER_VERSION)
 	touch $@
 
+# The compiler lays out `gateway` by default.pgo, a profile of it at work (make pgo). Tests go without: the modules would be
+# compiled twice, and the code is the same.
+test test-short test-order fuzz test-kafka test-faults soak coverage: export GOFLAGS := $(GOFLAGS) -pgo=off
+
 # $(call packages,FOLDERS): the patterns of those that exist.
 packages = $(patsubst %,./%/...,$(wildcard $(1)))
 
@@ -195,6 +199,14 @@ coverage: ## Print the coverage outside generated code; fail under COVERAGE_MIN 
 bench: ## Measure: throughput, latency, allocations, flamegraphs, report in bench/out
 	@measured=0; go run ./bench || measured=$$?; \
 	$(MAKE) --no-print-directory bench-pages || measured=$$?; exit $$measured
+
+# What the profile is taken of: calls, single events, batches. A profile of other code still fits where functions
+# have kept their names.
+.PHONY: pgo
+pgo: ## Take the profile again that the compiler lays out the gateway by (default.pgo)
+	go run ./bench -only profiles -out bench/out/pgo
+	cd bench/out/pgo/profiles && go tool pprof -proto -output=$(CURDIR)/default.pgo \
+	  e2e-unary.cpu.pprof e2e-stream.cpu.pprof e2e-batch-10.cpu.pprof e2e-batch-100.cpu.pprof
 
 # Both revisions take turns; BENCH=regexp chooses benchmarks, ROUNDS=n how often. End to end is BENCH=EndToEnd.
 BASE ?= HEAD

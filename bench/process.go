@@ -39,9 +39,16 @@ func build(dir string) (binaries, error) {
 }
 
 // buildInto compiles packages of the module in folder tree: several into the folder out, one also into a
-// file.
+// file. All with the gateway's profile (make pgo), where the tree has one: what the gateway is compared with has
+// the same libraries, and is to gain from it as much.
 func buildInto(tree, out string, packages ...string) error {
-	cmd := exec.Command("go", append([]string{"build", "-trimpath", "-o", out}, packages...)...)
+	args := []string{"build", "-trimpath", "-o", out}
+	if profile, err := filepath.Abs(filepath.Join(tree, "default.pgo")); err == nil {
+		if _, err := os.Stat(profile); err == nil {
+			args = append(args, "-pgo="+profile)
+		}
+	}
+	cmd := exec.Command("go", append(args, packages...)...)
 	cmd.Dir, cmd.Stderr = tree, os.Stderr
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if err := cmd.Run(); err != nil {
