@@ -126,6 +126,9 @@ func (g *gateway) live(environ map[string]string, signals <-chan os.Signal) int 
 		}
 	}
 	g.logStart(environ, time.Since(began))
+	if environ["GOGC"] == "" { // only now: the embedded broker's start has a GOGC of its own
+		defer startCollector(heapRoom)()
+	}
 	code := exitStopped
 	if !asked {
 		select {

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"runtime"
+	"runtime/metrics"
+	"testing"
+	"time"
+)
+
+func TestPercentFor(t *testing.T) {
+	for live, want := range map[uint64]int{
+		0:            mostPercent,
+		1 << 20:      mostPercent, // 3200
+		8 << 20:      400,
+		16 << 20:     200,
+		heapRoom:     usualPercent,
+		1000 << 20:   usualPercent,
+		heapRoom / 3: 300,
+	} {
+		if got := percentFor(heapRoom, live); got != want {
+			t.Errorf("with %d bytes live: %d, want %d", live, got, want)
+		}
+	}
+}
+
+func gcMetric(name string) uint64 {
+	s := []metrics.Sample{{Name: name}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
+}
+
+func gogc() uint64 { return gcMetric("/gc/gogc:percent") }
+
+// TestCollector: with a small heap GOGC rises after a collection, with a larger one it comes back, and so it does at
+// the end.
+func TestCollector(t *testing.T) {
+	runtime.GC()
+	room := 4 * gcMetric("/gc/heap/live:bytes")
+	before := gogc()
+	stop := startCollector(room)
+	await := func(what string, ok func(uint64) bool) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); !ok(gogc()); runtime.GC() {
+			if time.Now().After(deadline) {
+				t.Fatalf("GOGC is %d, want %s", gogc(), what)
+			}
+		}
+	}
+	await("more than 100 with a small heap", func(percent uint64) bool { return percent > usualPercent })
+	large := make([]byte, 2*room)
+	await("100 with a large one", func(percent uint64) bool { return percent == usualPercent })
+	runtime.KeepAlive(large)
+	stop()
+	if now := gogc(); now != before {
+		t.Errorf("GOGC is %d at the end, %d before", now, before)
+	}
+}
