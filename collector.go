@@ -11,7 +11,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-	"sync/atomic"
+	"sync"
 )
 
 // heapRoom is what may be allocated between two collections at the least, in bytes. Measured, see docs/performance.md.
@@ -21,25 +21,32 @@ const (
 	usualPercent = 100 // Go's GOGC
 	// mostPercent bounds the answer to a heap that is nearly empty.
 	mostPercent = 1000
-	// percentStep: smaller changes are not worth the stop of all goroutines that setting it takes, some 10 us.
+	// percentStep: smaller changes are not worth the heap's lock.
 	percentStep = 20
 )
 
 // collector sets GOGC anew after each collection.
 type collector struct {
-	room    uint64
-	percent int // owned by the goroutine of finalizers
-	live    []metrics.Sample
-	stopped atomic.Bool
+	room uint64
+
+	mu      sync.Mutex // guards the following; taken by the goroutine of finalizers
+	percent int
+	// scanned is what the last collection went through: GOGC is a percentage of all of it.
+	scanned []metrics.Sample
+	stopped bool
 }
 
 // startCollector returns what ends it and sets GOGC to what it was.
 func startCollector(room uint64) (stop func()) {
-	c := &collector{room: room, percent: usualPercent, live: []metrics.Sample{{Name: "/gc/heap/live:bytes"}}}
+	c := &collector{room: room, percent: usualPercent, scanned: []metrics.Sample{
+		{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"},
+	}}
 	before := debug.SetGCPercent(usualPercent)
 	c.arm()
 	return func() {
-		c.stopped.Store(true)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.stopped = true
 		debug.SetGCPercent(before)
 	}
 }
@@ -48,23 +55,34 @@ func startCollector(room uint64) (stop func()) {
 func (c *collector) arm() {
 	token := new([64]byte) // not among the smallest objects, which share an allocation
 	runtime.SetFinalizer(token, func(*[64]byte) {
-		if !c.stopped.Load() {
-			c.adjust()
+		if c.adjust() {
 			c.arm()
 		}
 	})
 }
 
-func (c *collector) adjust() {
-	metrics.Read(c.live)
-	percent := percentFor(c.room, c.live[0].Value.Uint64())
+// adjust reports whether it is to be called again.
+func (c *collector) adjust() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped {
+		return false
+	}
+	metrics.Read(c.scanned)
+	sum := uint64(0)
+	for _, s := range c.scanned {
+		sum += s.Value.Uint64()
+	}
+	percent := percentFor(c.room, sum)
 	if change := percent - c.percent; change >= percentStep || change <= -percentStep {
 		debug.SetGCPercent(percent)
 		c.percent = percent
 	}
+	return true
 }
 
-// percentFor is the GOGC that lets room bytes be allocated on top of so much live heap.
-func percentFor(room, live uint64) int {
-	return int(min(max(room*100/max(live, 1), usualPercent), mostPercent))
+// percentFor is the GOGC that lets room bytes be allocated when a collection goes through so many: heap, stacks and
+// globals (runtime/mgcpacer.go, commit).
+func percentFor(room, scanned uint64) int {
+	return int(min(max(room*100/max(scanned, 1), usualPercent), mostPercent))
 }

@@ -126,7 +126,7 @@ func NewProducer(cfg *Config, parts Parts) (*Producer, error) {
 		stop()
 		return nil, fmt.Errorf("kafka client: %w", err)
 	}
-	p.client = client
+	p.client, p.reports.client = client, client
 	p.running.Go(func() { p.watch(ctx) })
 	p.running.Go(func() { p.pulse(ctx) })
 	p.running.Go(func() { p.failures.write(ctx, parts.Log) })
@@ -341,6 +341,7 @@ func (p *Producer) Close() {
 	if err := p.client.Flush(ctx); err != nil {
 		p.parts.Log.Log(LevelError, "records were not given back at close", "records", p.InFlight())
 	}
+	p.reports.close()
 	p.failures.flush(p.parts.Log)
 }
 

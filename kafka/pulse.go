@@ -1,7 +1,6 @@
 package kafka
 
-// The breaker's clock, which also sees to it that no report waits long (reports.go).
-// Silence alone does not open the breaker: with little traffic, one partition whose
+// The breaker's clock. Silence alone does not open the breaker: with little traffic, one partition whose
 // leader is gone is silence, too. Only when brokers that are asked do not answer
 // either, it opens.
 
@@ -34,9 +33,6 @@ func (p *Producer) pulse(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-		}
-		if p.InFlight() > 0 {
-			p.reports.hurry(p.client)
 		}
 		now := p.parts.Now()
 		open := breaker.State() == stages.BreakerIsOpen

@@ -194,7 +194,10 @@ func (r *record) show() { r.kafka.Headers = r.headers }
 func (r *record) fill(background context.Context, format Format, ev *stages.Event, c *timeText) {
 	r.shrink()
 	r.forget()
-	r.Context, r.ev, r.costAndFlags = background, ev, 0
+	if r.Context == nil { // once: franz-go may still look at it for a while after it has given a record back
+		r.Context = background
+	}
+	r.ev, r.costAndFlags = ev, 0
 	r.kafka = kgo.Record{
 		Key:       keyOf(ev),
 		Timestamp: ev.Msg.Received,
@@ -231,6 +234,7 @@ func (r *record) fillBinary(ev *stages.Event, c *timeText) {
 // dead message's memory, up to 20 MiB.
 func (r *record) Release() {
 	r.kafka.Key, r.kafka.Value, r.kafka.Headers, r.headers = nil, nil, nil, nil
+	r.msg, r.of = nil, nil
 	if r.ev != nil { // else it was never filled
 		r.ev.TimeText.Value = nil
 	}

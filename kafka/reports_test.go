@@ -114,3 +114,44 @@ func TestFailuresBesideARun(t *testing.T) {
 	r.want("b", stages.Unknown, stages.OutcomeUnknown)
 	r.want("c", stages.Unknown, stages.OutcomeUnknown)
 }
+
+// TestTheLastOneFailsFirst: the marked event never gets into a batch, so its promise runs before the others'.
+func TestTheLastOneFailsFirst(t *testing.T) {
+	for name, kind := range bothKinds {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil).ready()
+			events := r.oneMessage(kind, 10, "a", "b", "huge")
+			events[2].Data = make([]byte, 2<<20)
+			r.producer.Produce(r.partition(0), events)
+			r.want("huge", stages.Refused, stages.EventTooLarge)
+			r.want("a", stages.Acknowledged, stages.NoReason)
+			r.want("b", stages.Acknowledged, stages.NoReason)
+		})
+	}
+}
+
+// TestCloseReportsWhatIsHeld also when the timer is not waited for.
+func TestCloseReportsWhatIsHeld(t *testing.T) {
+	r := newRig(t, nil).ready()
+	events := r.oneMessage(stages.Batch, 10, "a", "huge")
+	events[1].Data = make([]byte, 2<<20)
+	r.producer.Produce(r.partition(0), events)
+	r.want("huge", stages.Refused, stages.EventTooLarge)
+	r.eventually("a to be settled", func() bool { return r.producer.InFlight() == 0 })
+	r.producer.Close()
+	if len(r.reports) != 1 {
+		t.Errorf("%d reports when Close has returned, want that of a", len(r.reports))
+	}
+}
+
+// TestAnIdleRecordHoldsNoMessage: its results would outlive the message.
+func TestAnIdleRecordHoldsNoMessage(t *testing.T) {
+	r := newRig(t, nil).ready()
+	events := r.oneMessage(stages.Batch, 10, "a")
+	r.producer.Produce(r.partition(0), events)
+	ev := r.want("a", stages.Acknowledged, stages.NoReason)
+	ev.Forget()
+	if rec := recordOf(ev); rec.msg != nil || rec.of != nil {
+		t.Errorf("message %v, partition %v", rec.msg, rec.of)
+	}
+}
