@@ -69,9 +69,9 @@ $(NODE_ENV)/complete:
 	  @grpc/grpc-js@$(GRPC_JS_VERSION) @grpc/proto-loader@$(GRPC_PROTO_LOADER_VERSION)
 	touch $@
 
-# The compiler lays out `gateway` by default.pgo, a profile of it at work (make pgo). Tests go without: the modules would be
-# compiled twice, and the code is the same.
-test test-short test-order fuzz test-kafka test-faults soak coverage: export GOFLAGS := $(GOFLAGS) -pgo=off
+# The compiler lays out `gateway` by default.pgo, a profile of it at work (make pgo). Unit tests go without, since the
+# modules would be compiled twice; the fault scenarios and the soak run what is shipped.
+test test-short test-order fuzz test-kafka coverage: export GOFLAGS := $(GOFLAGS) -pgo=off
 
 # $(call packages,FOLDERS): the patterns of those that exist.
 packages = $(patsubst %,./%/...,$(wildcard $(1)))
@@ -219,7 +219,7 @@ bench-compare: $(BENCHSTAT) ## Measure this tree beside revision BASE and print 
 
 .PHONY: bench-short bench-pages
 bench-short: ## Some of `make bench`, too short to mean anything: whether it runs
-	go run ./bench -rounds 1 -span 200ms -only 'limits|profiles|micro' -out bench/out/short
+	go run ./bench -rounds 1 -span 200ms -only 'limits|calls|profiles|micro' -out bench/out/short
 	go -C $(PAGES) run . $(CURDIR)/bench/out/short
 
 bench-pages: ## Draw plots, flame graphs and report.html of the last `make bench` again, without measuring

@@ -37,6 +37,12 @@ const (
 	streamWindow = 384 << 10
 	connWindow   = 1536 << 10
 
+	// streamWorkers are goroutines of grpc-go that handle one call after the other, with a stack that has grown once;
+	// calls beyond them get a goroutine of their own, which grows its stack from 2 KiB in several copies (6 us a unary
+	// call). With 16 unary callers, 10 interleaved rounds: 0.80 (0.62 to 0.90) of the CPU, 1.12 of the rate. Long streams
+	// keep theirs, so there are more than processors, and few enough for their stacks (16 KiB each) to be no matter.
+	streamWorkers = 32
+
 	// Silent connections are closed after connectionTimeout (grpc-go: 2 minutes).
 	connectionTimeout = 10 * time.Second
 	// A dead peer is noticed after keepaliveTime + keepaliveTimeout.
@@ -124,6 +130,7 @@ func (s *Server) options(creds credentials.TransportCredentials) []grpc.ServerOp
 		grpc.MaxHeaderListSize(uint32(s.config.MaxHeaderBytes)),
 		grpc.ConnectionTimeout(connectionTimeout),
 		grpc.StreamInterceptor(s.open.intercept),
+		grpc.NumStreamWorkers(streamWorkers),
 		grpc.UnknownServiceHandler(s.metrics.unknown()),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime, PermitWithoutStream: true}),
 	}
