@@ -52,10 +52,10 @@ func (b *bench) compare(ctx context.Context, base, pattern string) (err error) {
 		if round > 0 {
 			slices.Reverse(sides) // neither is always the first
 		}
-		for _, s := range sides {
-			say("round %d of %d: %s", round+1, b.rounds, s.name)
-			for _, t := range s.tests {
-				out, err := t.run(ctx, pattern, "100ms")
+		say("round %d of %d", round+1, b.rounds)
+		for i := range benchmarked { // a package of one side right after the same one of the other
+			for _, s := range sides {
+				out, err := s.tests[i].run(ctx, pattern, "100ms")
 				s.out.Write(out)
 				if err != nil {
 					return fmt.Errorf("%s: %w", s.name, err)

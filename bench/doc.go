@@ -13,6 +13,7 @@
 //	rounds.go    turns, medians, ratios
 //	limits.go calls.go matrix.go latency.go scaling.go profile.go micro.go flames.go idle.go
 //	             the sections; flames.go has the profiles of micro.go's rows
+//	owners.go    whose CPU a profile shows
 //	goals.go     goals about single parts
 //	report.go    tables and the data of plots
 //	compare.go   two revisions beside each other

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -75,7 +76,7 @@ func (b *bench) publish(ctx context.Context, l load, address string) (totals, er
 	if l.rate > 0 {
 		args = append(args, "--rate", strconv.FormatFloat(l.rate, 'f', 1, 64))
 	}
-	return runGenerator(ctx, b.bin.generator, args)
+	return runGenerator(ctx, b.bin.generator, nil, args)
 }
 
 // produceAlone runs franz-go without a gateway.
@@ -90,7 +91,7 @@ func (b *bench) produceAlone(ctx context.Context, s scene, st *stage) (f figures
 		return f, err
 	}
 	cpu := st.broker.cpu()
-	sum, err := runGenerator(ctx, b.bin.franzgo, append(args, "--warmup", warmUp.String(), "--duration", s.load.took.String()))
+	sum, err := runGenerator(ctx, b.bin.franzgo, []string{plainCollector}, append(args, "--warmup", warmUp.String(), "--duration", s.load.took.String()))
 	if err != nil {
 		return f, err
 	}
@@ -107,8 +108,9 @@ func (b *bench) produceAlone(ctx context.Context, s scene, st *stage) (f figures
 }
 
 // runGenerator runs a program that ends with its totals as one JSON object.
-func runGenerator(ctx context.Context, program string, args []string) (t totals, err error) {
+func runGenerator(ctx context.Context, program string, env, args []string) (t totals, err error) {
 	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(os.Environ(), env...)
 	var said strings.Builder
 	cmd.Stderr = &said
 	raw, err := cmd.Output()

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -19,7 +20,7 @@ type partGoal struct {
 	what, want   string
 	row          microRow // its name
 	plain        string
-	factor, most float64
+	factor, most float64 // factor 0: nothing is wanted
 }
 
 var partGoals = []partGoal{
@@ -29,8 +30,12 @@ var partGoals = []partGoal{
 		microRow{pkg: "ring", name: "SixStages/push=event"}, "plain-channel", 4, 0},
 	{"rate limiter, an event in a burst", "at most 15 ns and faster than x/time/rate",
 		microRow{pkg: "stages", name: "RateLimiter/callers=1/events=100"}, "plain-x/time/rate", 1, 15},
+	{"besides: the same by x/time/rate asked once a burst, as ours is", "-",
+		microRow{pkg: "stages", name: "RateLimiter/callers=1/events=100"}, "plain-x/time/rate-at-once", 0, 0},
 	{"circuit breaker, an event in a burst", "at most 3 ns and faster than sony/gobreaker",
 		microRow{pkg: "stages", name: "Breaker/events=100"}, "plain-gobreaker", 1, 3},
+	{"besides: the same by gobreaker asked once a burst, as ours is", "-",
+		microRow{pkg: "stages", name: "Breaker/events=100"}, "plain-gobreaker-once", 0, 0},
 }
 
 // judgedPattern matches a package's rows that goals are about, with the plain ways beside them; "" where
@@ -41,7 +46,7 @@ func judgedPattern(pkg string) string {
 		patterns = append(patterns, pipelineRow.pattern())
 	}
 	for i := range partGoals {
-		if row := &partGoals[i].row; row.pkg == pkg {
+		if row := &partGoals[i].row; row.pkg == pkg && !slices.Contains(patterns, row.pattern()) {
 			patterns = append(patterns, row.pattern())
 		}
 	}
@@ -57,7 +62,9 @@ func (r *report) judgeMicro(rows []*microRow) {
 		}
 		return nil
 	}
-	if p := find(&pipelineRow, "gateway"); p != nil {
+	if p := find(&pipelineRow, "gateway"); p == nil {
+		r.noResult("full pipeline in process")
+	} else {
 		nanos, size, allocs := median(p.nanos), median(p.bytes), median(p.allocs)
 		r.goal("full pipeline in process, an event of 450 B, 100 a message", "at most 250 ns, 0 B, 0 allocations",
 			fmt.Sprintf("%s ns, %.0f B, %.0f allocations", spread(p.nanos, "%.0f"), size, allocs), nanos <= 250 && size < 1 && allocs < 1)
@@ -67,6 +74,7 @@ func (r *report) judgeMicro(rows []*microRow) {
 		g := &partGoals[i]
 		ours, plain := find(&g.row, "gateway"), find(&g.row, g.plain)
 		if ours == nil || plain == nil {
+			r.noResult(g.what)
 			continue
 		}
 		by := ratios(plain.nanos, ours.nanos)

@@ -21,7 +21,8 @@ func (b *bench) latency(ctx context.Context, r *report) error {
 		"*Generator late* is the p99 of how much later "+
 		"than due the generator itself handed over a message; it is part of the latency. *Events a batch* is what the gateway puts into one batch for a partition. "+
 		"Where the schedule was not kept, the machine could not take the rate in that round: what was due and not sent when the run "+
-		"ended is in no percentile, so the latency is higher than it says. %d rounds of %v; how many events a p99.9 rests on is said before each table.\n", b.few(), b.tailSpan().Round(time.Millisecond))
+		"ended is in no percentile, so the latency is higher than it says. %d rounds of %v; how many events a p99.9 rests on is said before each table. "+
+		"Where records are kept, batches of 100 and, at half load, unary calls: more does not fit into 15 minutes.\n", b.few(), b.tailSpan().Round(time.Millisecond))
 	shapes := b.sendingShapes()
 	for _, s := range shapes {
 		b.latencyOf(ctx, r, discarding, s, usualPercents)

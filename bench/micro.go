@@ -55,6 +55,7 @@ func (t testBinary) run(ctx context.Context, pattern, benchtime string, args ...
 func (b *bench) micro(ctx context.Context, r *report) error {
 	idle, err := b.watchIdle(ctx)
 	if err != nil {
+		r.noResult("idle gateway")
 		return err
 	}
 	defer idle.end()

@@ -24,12 +24,19 @@ func (b *bench) profileShapes(ctx context.Context, r *report) error {
 		name, title string
 		scene       scene
 	}
+	large, many := b.usual(), b.usual()
+	large.size = 4 << 10
+	many.streams, many.window = 1000, 4
 	var jobs []job
 	for _, s := range b.sendingShapes() {
 		jobs = append(jobs, job{s.file, s.name + ", discarding broker", scene{server: gateway, broker: discarding, partitions: 3, load: s.load}})
 	}
 	jobs = append(jobs, job{"batch-100-embedded", "batch stream, 100 a message, embedded broker",
 		scene{server: gateway, broker: embedded, partitions: 3, load: b.usual()}},
+		job{"batch-100-4KiB", "batch stream, 100 a message, events of 4 KiB, discarding broker",
+			scene{server: gateway, broker: discarding, partitions: 3, load: large}},
+		job{"batch-100-1000-streams", "batch stream, 100 a message, 1000 streams, discarding broker",
+			scene{server: gateway, broker: discarding, partitions: 3, load: many}},
 		job{"batch-100-blocking", "batch stream, 100 a message, discarding broker, where goroutines wait",
 			scene{server: gateway, broker: discarding, partitions: 3, load: b.usual()}})
 	for i := range jobs {
@@ -41,7 +48,10 @@ func (b *bench) profileShapes(ctx context.Context, r *report) error {
 			b.fail(err)
 		}
 	}
-	r.addf("\n## Where the gateway's CPU goes\n\n100 events a message, 2 streams, discarding broker. By stage (goroutines of franz-go carry the stage that "+
+	r.addf("\n## Where the gateway's CPU goes\n\nDiscarding broker, 2 streams. Whose code it was: that of the innermost function of one of them, so that what the runtime and the kernel do " +
+		"for somebody counts as his; by itself is what the runtime does on its own.\n")
+	r.owners(ctx, b)
+	r.addf("\n100 events a message. By stage (goroutines of franz-go carry the stage that "+
 		"started them; a stage's work may be done by the worker before it), then by function.\n\n```\n%s%s```\n",
 		b.pprof(ctx, "e2e-batch-100", "-tags"), b.pprof(ctx, "e2e-batch-100", "-top", "-nodecount=40"))
 	return nil

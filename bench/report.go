@@ -168,7 +168,8 @@ func (r *report) write(rounds int, failures []string) error {
 	text.WriteString("Generator, server and broker are processes of this one machine and share its processors: rates are those of all three " +
 		"together. CPU is that of the named process, an event. Latency is from handing a message to gRPC until its answer; at a fixed rate from " +
 		"the time at which it was due. After each run the broker's end offsets are compared with what was acknowledged; a run that differs, or in which an " +
-		"event was refused, is no result. The gateways' settings are the defaults, but for RATE_LIMIT_ENABLED=false (one client sends everything) and PPROF_ENABLED=true. For franz-go alone *server* is its own " +
+		"event was refused, is no result. The gateways' settings are the defaults, but for RATE_LIMIT_ENABLED=false (one client sends everything) and PPROF_ENABLED=true. All programs are compiled by the gateway's profile (default.pgo), and the others run with " +
+		plainCollector + ", so that they collect garbage as rarely as the gateway. For franz-go alone *server* is its own " +
 		"process, and latency that of 100 records.\n\n")
 	if len(r.times) > 0 {
 		fmt.Fprintf(&text, "How long it took: %s.\n\n", strings.Join(r.times, ", "))

@@ -143,8 +143,13 @@ func TestMicroRows(t *testing.T) {
 	if body := r.body.String(); !strings.Contains(body, "| x/y | ") || !strings.Contains(body, "| 10.0 (10.0 to 10.0) |") {
 		t.Errorf("the table:\n%s", body)
 	}
-	if len(r.goals) != 2 || !strings.Contains(r.goals[0], "246 (146 to 246) ns, 6 B") || !strings.HasSuffix(r.goals[0], "**no** |\n") {
+	if len(r.goals) != 2+len(partGoals) || !strings.Contains(r.goals[0], "246 (146 to 246) ns, 6 B") || !strings.HasSuffix(r.goals[0], "**no** |\n") {
 		t.Errorf("goals: %q", r.goals)
+	}
+	for _, goal := range r.goals[2:] { // no row of theirs was measured
+		if !strings.Contains(goal, "no result") || !strings.HasSuffix(goal, "**no** |\n") {
+			t.Errorf("a goal without a row: %s", goal)
+		}
 	}
 }
 
