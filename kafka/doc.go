@@ -5,7 +5,12 @@
 //	config.go      what operators set
 //	options.go     every option of the client, with its reason
 //	record*.go     events as records and back (CloudEvents binary mode, or event.v1.Event)
-//	producer.go    Produce, promises, breaker
+//	producer.go    Produce, promises
+//	reports.go     what promises hand back, a message's events together
+//	pulse.go       the breaker's clock
+//	hooks.go       what franz-go tells while it works, and the metrics
+//	answers.go, error_answers.go  what brokers answered, which franz-go does not tell
+//	failures.go    log lines about records that failed
 //	errors*.go     Kafka error -> outcome, reason
 //	topics.go      creation, limits, growth, deletion, re-creation
 //	partition.go   the partition count, and whether a rejected record was alone

@@ -42,7 +42,7 @@ type Config struct {
 	PartitionMaxInflight stages.Bytes `env:"PARTITION_MAX_INFLIGHT_BYTES" envDefault:"0" doc:"bytes of one topic-partition between batch and retirement, then its events are refused PARTITION_STALLED; 0 = a quarter of MAX_INFLIGHT_BYTES, with fewer than 8 partitions twice what each gets when all share it evenly"`
 
 	AdmissionTimeout time.Duration `env:"ADMISSION_TIMEOUT" envDefault:"250ms" doc:"how long a unary call waits for memory before it is refused"`
-	DeliveryTimeout  time.Duration `env:"DELIVERY_TIMEOUT" envDefault:"25s" doc:"how long after receipt an event has its outcome at the latest"`
+	DeliveryTimeout  time.Duration `env:"DELIVERY_TIMEOUT" envDefault:"25s" doc:"how long after admission an event has its outcome at the latest"`
 
 	// partitionMaxGiven: PartitionMaxInflight is the operator's, and not ours to widen.
 	partitionMaxGiven bool

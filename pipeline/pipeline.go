@@ -197,7 +197,7 @@ func (p *Pipeline) connectAll() {
 // never blocks, so a few are enough; each may hold BATCH_MAX_EVENTS.
 const batchRingCapacity = 64
 
-// Start starts every goroutine; producer takes what the produce workers hand over and calls Report.
+// Start starts every goroutine; producer takes what the produce workers hand over and calls Report and Acknowledged.
 func (p *Pipeline) Start(producer stages.Producer) {
 	p.run(&p.closers, "janitor", 0, p.janitor.janitorLoop)
 	if !p.parts.unwatched {

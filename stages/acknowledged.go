@@ -1,8 +1,8 @@
 package stages
 
-// Events that Kafka has, reported together. Nothing in such a report is read from
-// the events themselves: their cache lines stay with the decode worker that uses
-// them next.
+// Events that Kafka has, reported together. Whoever takes the report reads nothing
+// of the events but the first one's Home: their cache lines stay with the decode
+// worker that uses them next.
 
 // AcknowledgedRun is events of one quiet message and one partition that Kafka has.
 // Whoever reports it keeps it, and uses it again.

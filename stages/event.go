@@ -53,7 +53,7 @@ type Event struct {
 	More bool
 	// nonASCII: a text attribute has a byte above 0x7f. plain: see isPlain. Both are decode's.
 	nonASCII, plain bool
-	// Ack is set by the Producer before it reports the event.
+	// Ack is set by the Producer before it reports the event, except in an AcknowledgedRun.
 	Ack Ack
 
 	// The third line: what the Producer needs beside the attributes.
@@ -171,8 +171,9 @@ type Stage interface {
 
 // Producer hands events to where they are to be stored.
 type Producer interface {
-	// Produce takes the events over, all of one partition, in order, already marked as handed. For each
-	// one it sets Ack and reports it exactly once through the function that it was built with; it must not
-	// touch the event after that. It never blocks on Kafka. Called by one goroutine at a time per partition.
+	// Produce takes the events over, all of one partition, in order, already marked as handed. It reports each
+	// one exactly once through the functions that it was built with: with its Ack set, or, acknowledged and of
+	// a quiet message, in an AcknowledgedRun. It must not touch the event after that. It never blocks on
+	// Kafka. Called by one goroutine at a time per partition.
 	Produce(p *Partition, events []*Event)
 }

@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// The stages in the middle of the graph are to touch one cache line of an event, the retirer two, the end of the graph
-// three and the attributes; a field in the wrong place costs no test, only time.
+// The stages in the middle of the graph are to touch one cache line of an event, a report that is no AcknowledgedRun
+// two, the end of the graph three and the attributes; a field in the wrong place costs no test, only time.
 func TestEventLayout(t *testing.T) {
 	const line = 64
 	var e Event
