@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/mem"
+
 	"github.com/event-gateway/event-gateway/stages"
 )
 
@@ -16,7 +18,9 @@ type sender struct {
 	// have messages of burst are the first ones of the window; done of them are answered.
 	have, done int
 	answer     answer
-	tick       *time.Timer
+	// packer is nil if answers go out one by one.
+	packer *packer
+	tick   *time.Timer
 	// armed: tick will fire.
 	armed bool
 	// idleTicks counts ticks without work.
@@ -29,6 +33,9 @@ type sender struct {
 func (st *ingestStream) send() {
 	s := &sender{ingestStream: st, tick: time.NewTimer(sweepTick), armed: true}
 	defer s.tick.Stop()
+	if !st.batch { // the answers of batches are few
+		s.packer, _ = newPacker(st.wire)
+	}
 	watch := newSendWatch(st)
 	defer watch.stop()
 	for {
@@ -60,10 +67,12 @@ func (s *sender) flush() {
 		s.have = s.window.advance(s.done, s.burst[:])
 		s.signalRoom()
 		s.done = 0
-		for s.done < s.have && s.burst[s.done].Answered() {
-			m := s.burst[s.done]
-			s.done++
-			if !s.sendOne(m) {
+		ready := 0
+		for ready < s.have && s.burst[ready].Answered() {
+			ready++
+		}
+		for s.done < ready {
+			if !s.sendSome(s.burst[s.done:ready]) {
 				return
 			}
 		}
@@ -71,6 +80,39 @@ func (s *sender) flush() {
 			return
 		}
 	}
+}
+
+// sendSome sends the answers of the first messages, or of one. False: the client is gone.
+func (s *sender) sendSome(messages []*stages.Message) bool {
+	if s.packer == nil || len(messages) == 1 {
+		s.done++
+		return s.sendOne(messages[0])
+	}
+	b, n := encodePacked(messages)
+	s.done += n
+	for _, m := range messages[:n] {
+		s.server.pipeline.Release(m)
+	}
+	s.writes.Add(1)
+	err := s.writePacked(b)
+	s.writes.Add(1)
+	if err != nil {
+		s.finish(clientGone)
+	}
+	return err == nil
+}
+
+// writePacked is write for answers with their headers.
+func (s *sender) writePacked(b *[]byte) error {
+	pool := mem.BufferPool(&buffers)
+	if s.conn != nil {
+		if err := s.conn.send(s.ss.Context(), b); err != nil {
+			s.conn.sending.Put(b)
+			return err
+		}
+		pool = &s.conn.sending
+	}
+	return s.packer.send(b, pool)
 }
 
 // sendOne sends the answer of m and lets go of it. False: the client is gone.
