@@ -134,7 +134,7 @@ LOCK_FREE := $(call packages,ring pipeline)
 test: ## Run all tests, the concurrent packages under -race too (2 cores: under 3 minutes)
 	go test -vet=off -timeout 5m ./...
 	$(if $(RACE),GOMAXPROCS=4 go test -vet=off -timeout 5m -race -count=1 $(RACE))
-	$(if $(LOCK_FREE),GOMAXPROCS=1 go test -vet=off -timeout 5m -race -count=1 $(LOCK_FREE))
+	$(if $(LOCK_FREE),GOMAXPROCS=1 go test -vet=off -timeout 5m -count=1 $(LOCK_FREE))
 	go test -vet=off -tags poison -count=1 ./pipeline # retired buffers are overwritten
 	go -C $(PAGES) test -vet=off -timeout 5m ./...
 
