@@ -9,7 +9,8 @@ package kafka
 // Goroutines: the watcher (topics.go), the breaker's clock (pulse.go) and the
 // writer of failures (failures.go), all ended by Close; franz-go's own, one of
 // which runs all promises one after the other, so a promise only fills in the
-// answer and reports the events of a message together (reports.go).
+// answer and reports the events of a message together (reports.go, whose timer
+// owns nothing: it asks that goroutine).
 
 import (
 	"context"

@@ -1,8 +1,8 @@
 package kafka
 
-// The breaker's clock. Silence alone does not open the breaker: with little traffic, one partition whose
-// leader is gone is silence, too. Only when brokers that are asked do not answer
-// either, it opens.
+// The breaker's clock. Silence alone does not open the breaker: with little
+// traffic, one partition whose leader is gone is silence, too. Only when brokers
+// that are asked do not answer either, it opens.
 
 import (
 	"context"

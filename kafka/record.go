@@ -129,7 +129,7 @@ const (
 
 func (r *record) has(flag uint32) bool { return r.costAndFlags&flag != 0 }
 
-// handOver notes what the promise needs to know. last: the next event belongs to another message, or to another call.
+// handOver notes what the promise needs to know. isLast: the next event belongs to another message, or to another call.
 func (r *record) handOver(isLast bool) {
 	ev := r.ev
 	r.msg, r.of, r.index = ev.Msg, ev.Partition, uint32(ev.Index)

@@ -22,6 +22,16 @@ func (r *rig) oneMessage(kind stages.Kind, size int, ids ...string) (events []*s
 	return events
 }
 
+// answerFirst has the broker answer one produce request, and no other after it.
+func (r *rig) answerFirst() {
+	requests := 0
+	r.cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		requests++
+		return nil, nil, requests > 1
+	})
+}
+
 var bothKinds = map[string]stages.Kind{"quiet": stages.Batch, "with results": stages.Single}
 
 // TestReportsOfAMessageComeTogether: one report a message, except that the clock may end one early.
@@ -82,12 +92,7 @@ func TestNoReportWaitsForAnotherBatch(t *testing.T) {
 
 func noReportWaits(t *testing.T, kind stages.Kind) {
 	r := newRig(t, nil).ready()
-	requests := 0
-	r.cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
-		r.cluster.KeepControl()
-		requests++
-		return nil, nil, requests > 1
-	})
+	r.answerFirst()
 	events := r.oneMessage(kind, 700_000, "a", "b") // two do not fit a batch of 1 MiB
 	r.producer.Produce(r.partition(0), events)
 	r.want("a", stages.Acknowledged, stages.NoReason)
@@ -101,12 +106,7 @@ func noReportWaits(t *testing.T, kind stages.Kind) {
 // TestFailuresBesideARun: of a quiet message, too, each event that failed says why, and in the order of its promise.
 func TestFailuresBesideARun(t *testing.T) {
 	r := newRig(t, nil).ready()
-	requests := 0
-	r.cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
-		r.cluster.KeepControl()
-		requests++
-		return nil, nil, requests > 1
-	})
+	r.answerFirst()
 	events := r.oneMessage(stages.Batch, 600_000, "a", "b", "c")
 	r.producer.Produce(r.partition(0), events)
 	r.want("a", stages.Acknowledged, stages.NoReason)

@@ -137,6 +137,39 @@ func TestAdmitTimesOutWithTheRightReason(t *testing.T) {
 }
 
 // A message that is larger than the whole budget gets in alone instead of never.
+// TestEnteredIsTheTimeOfAdmission: that of receipt, unless the message had to wait. Deadlines count from it.
+func TestEnteredIsTheTimeOfAdmission(t *testing.T) {
+	h := newHarness(t, func(cfg *Config, _ *Parts) {
+		cfg.MaxInflight, cfg.ClientMaxInflight, cfg.PartitionMaxInflight = stages.MiB, stages.MiB, 0
+	})
+	receive := func() *stages.Message {
+		m := h.p.Receive(h.client, make([]byte, 600_000), nil, stages.Malformed, 1)
+		m.Owner = newWaiting()
+		return m
+	}
+	first, second := receive(), receive()
+	if v := h.p.Admit(t.Context(), first, -1); v != nil || !first.Entered.Equal(first.Received) {
+		t.Errorf("%+v; received at %v, entered at %v", v, first.Received, first.Entered)
+	}
+	admitted := make(chan *stages.Verdict)
+	go func() { admitted <- h.p.Admit(t.Context(), second, -1) }()
+	budgets := []*budget{h.client.Share.(*budget), &h.p.inflight}
+	for budgets[0].waiting.Load()+budgets[1].waiting.Load() == 0 {
+		runtime.Gosched()
+	}
+	finish := func(m *stages.Message) {
+		h.p.Submit(0, m)
+		m.Owner.(*waiting).await(t)
+		h.p.Release(m)
+	}
+	finish(first)
+	if v := <-admitted; v != nil || !second.Entered.After(second.Received) {
+		t.Errorf("%+v after a wait; received at %v, entered at %v", v, second.Received, second.Entered)
+	}
+	finish(second)
+	h.close()
+}
+
 func TestAdmitClampsAMessageLargerThanTheBudget(t *testing.T) {
 	h := newHarness(t, func(cfg *Config, _ *Parts) {
 		cfg.MaxInflight, cfg.ClientMaxInflight, cfg.PartitionMaxInflight = stages.MiB, stages.MiB, stages.MiB
