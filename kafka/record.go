@@ -120,7 +120,7 @@ const (
 	oversized
 	// last: the events that were handed over together and belong to one message end here; see reports.go.
 	last
-	// quiet: nobody reads the result of an acknowledged event (stages.Message.Quiet).
+	// quiet: nobody reads the result of an acknowledged event (stages.Message.Quiet); a dead letter's is a refusal.
 	quiet
 
 	flagBits = 4
@@ -137,7 +137,7 @@ func (r *record) handOver(isLast bool) {
 	if isLast {
 		flags |= last
 	}
-	if ev.Msg.Quiet() && ev.Cost <= maxCost {
+	if ev.Msg.Quiet() && ev.Cost <= maxCost && !ev.Dead {
 		flags |= quiet
 	}
 	r.costAndFlags = uint32(min(ev.Cost, maxCost))<<flagBits | flags

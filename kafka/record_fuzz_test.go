@@ -25,7 +25,7 @@ import (
 func ingest(frame []byte, received time.Time) *stages.Event {
 	m := &stages.Message{Frame: frame, Kind: stages.Single, Received: received}
 	m.Arm(1)
-	d := stages.NewDecoder(stages.Config{MaxEventBytes: 900_000}, 0)
+	d := stages.NewDecoder(stages.Config{MaxEventBytes: 900_000}, stages.DeadLetters{}, 0)
 	d.Start(m)
 	ev := &stages.Event{Topic: testTopic, Partition: testTopic.Partitions()[0]}
 	d.Next(ev)

@@ -13,7 +13,7 @@ import (
 func (r *rig) oneMessage(kind stages.Kind, size int, ids ...string) (events []*stages.Event) {
 	for i, id := range ids {
 		ev := newEvent(id, r.partition(0))
-		ev.Data, ev.Index, ev.Cost = []byte(strings.Repeat("x", size)), i, int64(100+i)
+		ev.Data, ev.Index, ev.Cost = []byte(strings.Repeat("x", size)), i, int32(100+i)
 		if ev.Msg.Kind = kind; i > 0 {
 			ev.Msg = events[0].Msg
 		}

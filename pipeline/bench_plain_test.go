@@ -257,7 +257,7 @@ type plainHandler struct {
 func (h *plainHandler) Produce(p *stages.Partition, events []*stages.Event) {
 	for _, ev := range events {
 		h.tally.add(p.ID, len(ev.Data))
-		p.AddInflight(-ev.Cost)
+		p.AddInflight(-int64(ev.Cost))
 		var g stages.Group
 		g.Add(ev.Index)
 		if won := h.msg.WinAcknowledged(g); won.Len() == 1 && !h.msg.Quiet() {
@@ -274,8 +274,8 @@ func benchHandler(b *testing.B, f *benchFrames) {
 	epoch := time.Now()
 	now := func() int64 { return int64(time.Since(epoch)) }
 	tally, acked := &discardTally{}, 0
-	h := &plainHandler{decoder: stages.NewDecoder(sc, 0), batcher: stages.NewBatcher(sc, int64(cfg.PartitionMaxInflight), 0), tally: tally,
-		middle: [3]stages.Stage{stages.NewValidate(topics, nil), stages.NewRateLimit(sc, now), stages.NewTransform(topics)},
+	h := &plainHandler{decoder: stages.NewDecoder(sc, stages.DeadLetters{}, 0), batcher: stages.NewBatcher(sc, int64(cfg.PartitionMaxInflight), 0), tally: tally,
+		middle: [3]stages.Stage{stages.NewValidate(topics, nil), stages.NewRateLimit(sc, now), stages.NewTransform(topics, stages.TransformParts{})},
 		msg:    stages.NewMessage(f.batch),
 		events: make([]stages.Event, burstSize)}
 	h.produce = stages.NewProduce(h, nil, now)

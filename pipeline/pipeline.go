@@ -113,7 +113,7 @@ func (p *Pipeline) buildDecoders() {
 		free, returned := ring.NewSPSC[*stages.Event](p.maxEvents)
 		w := &decodeWorker{
 			worker: p.newWorker(stages.AtDecode, i), lane: ring.NewMPSC[*stages.Message](laneCapacity),
-			decoder: stages.NewDecoder(p.parts.Stages, i), returned: returned,
+			decoder: stages.NewDecoder(p.parts.Stages, stages.DeadLetters{}, i), returned: returned,
 			stack: make([]*stages.Event, 0, slabSize), most: p.maxEvents,
 		}
 		p.decoders = append(p.decoders, w)
@@ -136,7 +136,7 @@ func (p *Pipeline) buildMiddle() {
 		return stages.NewRateLimit(p.parts.Stages, p.now)
 	})
 	build(stages.AtTransform, p.cfg.TransformWorkers, byPartition, func() stages.Stage {
-		return stages.NewTransform(p.parts.Topics)
+		return stages.NewTransform(p.parts.Topics, stages.TransformParts{})
 	})
 }
 

@@ -162,7 +162,7 @@ func (r *retirer) takeBack(events []*stages.Event) {
 				r.takeOff()
 				r.run.part = ev.Partition
 			}
-			r.run.cost += ev.Cost
+			r.run.cost += int64(ev.Cost)
 		}
 		h := &r.homes[ev.Home]
 		h.staged = append(h.staged, ev)

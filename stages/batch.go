@@ -68,8 +68,8 @@ func (b *Batcher) Add(ev *Event, now int64) *RecordBatch {
 	batch.Events = append(batch.Events, ev)
 	batch.Bytes += ev.Size
 	if ev.Live() {
-		ev.Cost = int64(ev.Size + EventOverhead)
-		batch.cost += ev.Cost
+		ev.Cost = int32(ev.Size + EventOverhead)
+		batch.cost += int64(ev.Cost)
 	}
 	ev.At = AtBatch
 	if len(batch.Events) >= b.maxEvents || batch.Bytes >= b.maxBytes {

@@ -284,7 +284,7 @@ func TestBatcherLosesNothing(t *testing.T) {
 		for _, p := range ps {
 			var cost int64
 			for _, ev := range got[p] {
-				cost += ev.Cost
+				cost += int64(ev.Cost)
 			}
 			if !sameEvents(got[p], want[p]) || p.Inflight() != cost || cost > bound+800+EventOverhead {
 				t.Fatalf("partition %d: %d of %d events, %d bytes in flight, cost %d", p.ID, len(got[p]), len(want[p]), p.Inflight(), cost)

@@ -50,7 +50,7 @@ func BenchmarkDecode(b *testing.B) {
 			frames[i] = request(raw[i])
 		}
 		b.Run("id="+id+"/impl=gateway", func(b *testing.B) {
-			d, ev, m := NewDecoder(unbounded, 0), &Event{}, newMessage(Single, nil, 1)
+			d, ev, m := NewDecoder(unbounded, DeadLetters{}, 0), &Event{}, newMessage(Single, nil, 1)
 			benchDecode(b, inputs, func(i int) (id, data []byte, hash uint32) {
 				m.Frame = frames[i]
 				m.Arm(1)

@@ -19,6 +19,7 @@ func init() {
 // Decoder walks through messages. It can stop after any event and go on later.
 type Decoder struct {
 	maxEventBytes int
+	letters       DeadLetters
 	msg           *Message
 	at            int // position in msg.Frame of what is not read yet
 	index         int // of the next event
@@ -26,8 +27,8 @@ type Decoder struct {
 }
 
 // NewDecoder returns the decoder of one lane. Lanes differ in where their runs of events without key start.
-func NewDecoder(cfg Config, lane int) *Decoder {
-	return &Decoder{maxEventBytes: int(cfg.MaxEventBytes), run: uint32(lane) * 7919}
+func NewDecoder(cfg Config, letters DeadLetters, lane int) *Decoder {
+	return &Decoder{maxEventBytes: int(cfg.MaxEventBytes), letters: letters, run: uint32(lane) * 7919}
 }
 
 // Start begins a message. The one before must be finished.
@@ -81,7 +82,7 @@ func (d *Decoder) Next(ev *Event) {
 	case Batch:
 		var b []byte
 		b, d.at, ok = nextEvent(m.Frame, d.at)
-		ev.Size = len(b)
+		ev.Size, ev.rawAt = len(b), uint32(d.at-len(b))
 		ok = ok && ev.scanEvent(b)
 	}
 	switch {
@@ -97,6 +98,9 @@ func (d *Decoder) Next(ev *Event) {
 		ev.Shard = KeyHash(ev.PartitionKey.Value)
 	} else {
 		ev.Shard = d.run
+	}
+	if !ok {
+		d.letters.take(ev)
 	}
 	ev.At = AtDecode
 }

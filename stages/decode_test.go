@@ -20,7 +20,7 @@ func numbered(tb testing.TB, n int, key string) (events [][]byte) {
 }
 
 func TestDecoderStopsAndResumes(t *testing.T) {
-	d := NewDecoder(unbounded, 0)
+	d := NewDecoder(unbounded, DeadLetters{}, 0)
 	m := batchMessage(t, request(numbered(t, 5, "")...))
 	if d.Active() {
 		t.Fatal("a new decoder has a message")
@@ -58,7 +58,7 @@ func TestDecoderSkipsAnsweredEvents(t *testing.T) {
 			t.Fatal("a fresh event cannot be won")
 		}
 	}
-	d := NewDecoder(unbounded, 0)
+	d := NewDecoder(unbounded, DeadLetters{}, 0)
 	d.Start(m)
 	var decoded []string
 	for d.Active() {
@@ -91,7 +91,7 @@ func TestDecoderSkipsAnsweredEvents(t *testing.T) {
 func TestDecoderRefusesMalformedEventsByThemselves(t *testing.T) {
 	good := numbered(t, 1, "")[0]
 	m := batchMessage(t, request(good, []byte{0xff}, good))
-	d := NewDecoder(unbounded, 0)
+	d := NewDecoder(unbounded, DeadLetters{}, 0)
 	d.Start(m)
 	var events [3]Event
 	for i := range events {
@@ -116,7 +116,7 @@ func TestDecoderRefusesMalformedEventsByThemselves(t *testing.T) {
 
 func TestDecoderAssignsIDs(t *testing.T) {
 	m := newMessage(Single, request(encode(t, &eventv1.Event{Source: "s", Type: "t"})), 1)
-	d := NewDecoder(unbounded, 0)
+	d := NewDecoder(unbounded, DeadLetters{}, 0)
 	d.Start(m)
 	var ev Event
 	d.Next(&ev)
@@ -145,7 +145,7 @@ func TestDecoderBoundsEvents(t *testing.T) {
 			fits  bool
 		}{{size, true}, {size + 1, true}, {size - 1, false}} {
 			m := newMessage(kind, request(b), 1)
-			d := NewDecoder(Config{MaxEventBytes: Bytes(c.limit)}, 0)
+			d := NewDecoder(Config{MaxEventBytes: Bytes(c.limit)}, DeadLetters{}, 0)
 			d.Start(m)
 			var ev Event
 			d.Next(&ev)
@@ -163,7 +163,7 @@ func TestDecoderBoundsEvents(t *testing.T) {
 			}
 		}
 	}
-	d := NewDecoder(Config{MaxEventBytes: Bytes(size - 1)}, 0)
+	d := NewDecoder(Config{MaxEventBytes: Bytes(size - 1)}, DeadLetters{}, 0)
 	// Parts of one event that are sent separately count together; the first field takes 7 bytes.
 	d.Start(newMessage(Single, request(b[:7], b[7:]), 1))
 	var parts, anonymous Event
@@ -181,7 +181,7 @@ func TestDecoderBoundsEvents(t *testing.T) {
 }
 
 func TestDecoderFixesShards(t *testing.T) {
-	d := NewDecoder(unbounded, 3)
+	d := NewDecoder(unbounded, DeadLetters{}, 3)
 	shard := func(key string) uint32 {
 		d.Start(newMessage(Single, request(numbered(t, 1, key)...), 1))
 		var ev Event
@@ -202,7 +202,7 @@ func TestDecoderFixesShards(t *testing.T) {
 	if got, want := shard("customer-42"), KeyHash([]byte("customer-42")); got != want {
 		t.Fatal("a run moves keyed events")
 	}
-	if other := NewDecoder(unbounded, 4); other.run%3 == NewDecoder(unbounded, 3).run%3 {
+	if other := NewDecoder(unbounded, DeadLetters{}, 4); other.run%3 == NewDecoder(unbounded, DeadLetters{}, 3).run%3 {
 		t.Fatal("neighbouring lanes start at the same one of three partitions")
 	}
 	d.run = 0x7fffffff
@@ -218,7 +218,7 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 	for name, event := range map[string]*eventv1.Event{"sent id": withID, "assigned id": withoutID} {
 		t.Run(name, func(t *testing.T) {
 			frame := request(encode(t, event))
-			d, ev, m := NewDecoder(unbounded, 0), &Event{}, newMessage(Single, frame, 1)
+			d, ev, m := NewDecoder(unbounded, DeadLetters{}, 0), &Event{}, newMessage(Single, frame, 1)
 			allocs := testing.AllocsPerRun(1000, func() {
 				m.Arm(1)
 				ev.Reset()

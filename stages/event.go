@@ -34,21 +34,25 @@ type Event struct {
 	Answered bool
 	// Handed: the event was handed to the Producer, so only its report retires it.
 	Handed bool
+	// Dead: the event was refused and rides on to the topic of the dead letters; see Letter.
+	Dead bool
 	// Topic and Partition are settled by transform.
 	Topic     *Topic
 	Partition *Partition
 
 	// The second line: the way through the end of the graph.
 
-	// Size is the length of the encoded event.v1.Event as received, in bytes.
+	// Size is the length of the encoded event.v1.Event in bytes: as received, from transform on as it is written.
 	Size int
 	// Cost is what the event counts for in its partition's bytes in flight; 0 until batch took it in.
-	Cost int64
+	Cost int32
+	// rawAt is where the encoded event begins in the Frame of a Batch; decode's.
+	rawAt uint32
 	// Home is the decode worker whose free ring the event goes back to.
 	Home int32
 	// HasTime tells whether the client sent a timestamp; Seconds and Nanos are it, as sent.
 	HasTime bool
-	// More: something is set behind PartitionKey (DataContentType, Subject, ..., Cursor). Who sets one of those
+	// More: something is set behind PartitionKey (DataContentType, Subject, ..., Schema). Who sets one of those
 	// says so. Else they are empty and nobody needs to look, so that their three cache lines stay where they are.
 	More bool
 	// nonASCII: a text attribute has a byte above 0x7f. plain: see isPlain. Both are decode's.
@@ -73,8 +77,10 @@ type Event struct {
 	idText [36]byte
 	// Cursor belongs to events that are read back; validate refuses it.
 	Cursor []byte
-
-	_ [16]byte // up to the next cache line
+	// Letter is what is said about a Dead event beside its bytes.
+	Letter *DeadLetter
+	// Schema is what validate has held the data against; nil when there was nothing to hold it against.
+	Schema *Schema
 }
 
 // Ack is what a Producer reports about one event.
@@ -88,6 +94,12 @@ type Ack struct {
 
 // Live reports whether no stage has ended the event yet.
 func (e *Event) Live() bool { return e.Verdict.Outcome == Pending }
+
+// Open reports whether the event may still become a record of its topic: it is Live, and not a dead letter.
+func (e *Event) Open() bool { return e.Verdict.Outcome == Pending && !e.Dead }
+
+// Filter ends the event as one that a rule has dropped: a success for the client.
+func (e *Event) Filter(at StageID) { e.Verdict = Verdict{Outcome: Filtered, Stage: at} }
 
 // Refuse ends the event with a reason. detail may be nil.
 func (e *Event) Refuse(at StageID, reason Reason, detail *Detail) {
@@ -150,7 +162,7 @@ func (e *Event) Reset() {
 		e.Metadata = e.Metadata[:0]
 	}
 	e.Index, e.Verdict, e.Shard = 0, Verdict{}, 0
-	e.At, e.Answered, e.Handed = 0, false, false
+	e.At, e.Answered, e.Handed, e.Dead = 0, false, false, false
 	e.nonASCII, e.plain = false, false
 	e.Topic, e.Partition, e.Size, e.Cost = nil, nil, 0, 0
 	e.Data, e.Ack = nil, Ack{}
@@ -159,6 +171,7 @@ func (e *Event) Reset() {
 		e.More, e.HasTime = false, false
 		e.DataContentType.Value, e.Subject.Value, e.DataSchema.Value = nil, nil, nil
 		e.Seconds, e.Nanos, e.Cursor = 0, 0, nil
+		e.Letter, e.Schema = nil, nil
 	}
 }
 

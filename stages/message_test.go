@@ -187,7 +187,7 @@ func TestBlindVerdicts(t *testing.T) {
 		m := newMessage(c.kind, request(b), 1)
 		var running sync.WaitGroup
 		running.Go(func() {
-			d := NewDecoder(unbounded, 0)
+			d := NewDecoder(unbounded, DeadLetters{}, 0)
 			d.Start(m)
 			var ev Event
 			d.Next(&ev)
@@ -225,7 +225,7 @@ func TestEventTime(t *testing.T) {
 }
 
 func TestEventReset(t *testing.T) {
-	d, ev := NewDecoder(unbounded, 0), &Event{Home: 3, Sink: "record"}
+	d, ev := NewDecoder(unbounded, DeadLetters{}, 0), &Event{Home: 3, Sink: "record"}
 	d.Start(newMessage(Single, request(encode(t, sample())), 1))
 	d.Next(ev)
 	ev.RefuseFor(AtRateLimit, RateLimited, time.Second)
@@ -270,7 +270,7 @@ func TestQuietMessages(t *testing.T) {
 	for _, quiet := range []bool{true, false} {
 		m := newMessage(Batch, request(events...), len(events))
 		m.WantResults = !quiet
-		d := NewDecoder(unbounded, 0)
+		d := NewDecoder(unbounded, DeadLetters{}, 0)
 		d.Start(m)
 		for range events {
 			var ev Event

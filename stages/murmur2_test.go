@@ -55,7 +55,7 @@ func TestTransformPartitionsLikeKafka(t *testing.T) {
 		for _, v := range kafkaVectors {
 			ev := liveEvents(1)[0]
 			ev.Shard = KeyHash([]byte(v.key))
-			NewTransform(topics).Process([]*Event{ev})
+			NewTransform(topics, TransformParts{}).Process([]*Event{ev})
 			mustLive(t, ev)
 			if ev.Topic != topics.Default || ev.Partition.ID != int32(v.partitions[i]) || ev.At != AtTransform {
 				t.Errorf("%q goes to partition %d of %d, want %d", v.key, ev.Partition.ID, n, v.partitions[i])

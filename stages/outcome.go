@@ -64,6 +64,7 @@ const (
 	OK                 Code = 0
 	InvalidArgument    Code = 3
 	DeadlineExceeded   Code = 4
+	NotFound           Code = 5
 	PermissionDenied   Code = 7
 	ResourceExhausted  Code = 8
 	FailedPrecondition Code = 9
@@ -106,6 +107,15 @@ const (
 	InternalError
 	NotImplemented
 	SlowClient
+	TransformFailed
+	TransformLimit
+	SchemaViolation
+	SchemaNotFound
+	SchemaInvalid
+	SchemaUnavailable
+	SchemasDisabled
+	SchemaIncompatible
+	RegistrationDisabled
 
 	// Reasons is the number of values, for tables indexed by Reason.
 	Reasons
@@ -148,6 +158,16 @@ var reasonTable = [Reasons]reasonInfo{
 	InternalError:     {"INTERNAL", Internal, 0, "a bug in the gateway; it was logged with the event's coordinates"},
 	NotImplemented:    {"NOT_IMPLEMENTED", Unimplemented, 0, "this version of the gateway does not have the method"},
 	SlowClient:        {"SLOW_CLIENT", ResourceExhausted, time.Second, "the client did not read its answers in time"},
+
+	TransformFailed:      {"TRANSFORM_FAILED", InvalidArgument, 0, "a rule of the operator cannot be applied to the event"},
+	TransformLimit:       {"TRANSFORM_LIMIT", InvalidArgument, 0, "a rule of the operator takes more time, memory or output for the event than it may"},
+	SchemaViolation:      {"SCHEMA_VIOLATION", InvalidArgument, 0, "the event's data does not match its schema"},
+	SchemaNotFound:       {"SCHEMA_NOT_FOUND", InvalidArgument, 0, "the registry does not have the event's schema"},
+	SchemaInvalid:        {"SCHEMA_INVALID", InvalidArgument, 0, "the event's schema cannot be used"},
+	SchemaUnavailable:    {"SCHEMA_UNAVAILABLE", Unavailable, time.Second, "the event's schema could not be fetched from the registry"},
+	SchemasDisabled:      {"SCHEMAS_DISABLED", FailedPrecondition, 0, "the gateway has no schema registry; the operator sets SCHEMA_VALIDATION_ENABLED=true"},
+	SchemaIncompatible:   {"SCHEMA_INCOMPATIBLE", FailedPrecondition, 0, "the schema breaks the subject's compatibility rule"},
+	RegistrationDisabled: {"REGISTRATION_DISABLED", PermissionDenied, 0, "schemas are not registered through this gateway; the operator sets SCHEMA_REGISTRATION_ENABLED=true"},
 }
 
 // String is the reason's stable name.
@@ -169,6 +189,22 @@ type Detail struct {
 	// Field is the path of the offending field ("source", "metadata[x]"); empty when no single field is at fault.
 	Field string
 	// Message says what happened, which value, and what is allowed.
+	Message string
+	// Rule is the name of the rule at fault ("TRANSFORM_0"), if it is one.
+	Rule string
+	// Violations are what is wrong with the data, when more can be said than Field and Message do; they
+	// repeat those. At most MaxViolations.
+	Violations []Violation
+}
+
+// MaxViolations bounds what is said about one event.
+const MaxViolations = 10
+
+// Violation is one thing that is wrong with an event's data.
+type Violation struct {
+	// Field is the path in the data: "data" and a JSON pointer or a field path ("data/order/id").
+	Field string
+	// Message says what was expected, and what is there.
 	Message string
 }
 

@@ -95,7 +95,7 @@ func checkSingle(t reporter, frame []byte) {
 	var req gatewayv1.IngestEventRequest
 	err := proto.Unmarshal(frame, &req)
 	m := newMessage(Single, frame, 1)
-	d, ev := NewDecoder(unbounded, 0), &Event{}
+	d, ev := NewDecoder(unbounded, DeadLetters{}, 0), &Event{}
 	d.Start(m)
 	d.Next(ev)
 	if d.Active() {
@@ -156,7 +156,7 @@ func checkBatch(t reporter, frame []byte) {
 			n, wantResults, len(req.GetEvents()), req.GetWantResults())
 	}
 	m := newMessage(Batch, frame, n)
-	d, bad := NewDecoder(unbounded, 0), 0
+	d, bad := NewDecoder(unbounded, DeadLetters{}, 0), 0
 	if n > 0 {
 		d.Start(m)
 	}

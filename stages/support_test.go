@@ -4,6 +4,7 @@ package stages
 // in the state in which a stage meets them.
 
 import (
+	"reflect"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -105,7 +106,7 @@ func mustRefuse(t *testing.T, ev *Event, at StageID, reason Reason, detail *Deta
 	switch {
 	case (v.Detail == nil) != (detail == nil):
 		t.Fatalf("detail %+v, want %+v", v.Detail, detail)
-	case detail != nil && *v.Detail != *detail:
+	case detail != nil && !reflect.DeepEqual(v.Detail, detail):
 		t.Fatalf("detail %+v, want %+v", *v.Detail, *detail)
 	}
 }

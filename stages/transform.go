@@ -1,24 +1,143 @@
 package stages
 
-// The transform stage: settles the event's topic and partition. (The rules
-// that filter, enrich and route events run here too, before that.)
+// The transform stage: rules shape the event and may choose its topic; then its
+// partition is settled, and it is held against what its topic takes.
+
+import "fmt"
+
+// TransformParts are what the stage works with. The zero value does nothing but settle.
+type TransformParts struct {
+	// Rules may be nil.
+	Rules   Rules
+	Letters DeadLetters
+	// RecordSize bounds the records of events that rules have changed or routed; nil: they are not bounded.
+	RecordSize RecordSizer
+	// Memory is needed with rules and with schemas that have a Prefix.
+	Memory Memory
+}
 
 // Transform is the stage.
-type Transform struct{ topics *Topics }
+type Transform struct {
+	topics *Topics
+	parts  TransformParts
+}
 
 // NewTransform returns the stage.
-func NewTransform(topics *Topics) *Transform { return &Transform{topics: topics} }
+func NewTransform(topics *Topics, parts TransformParts) *Transform {
+	return &Transform{topics: topics, parts: parts}
+}
 
 // Process implements Stage.
 func (t *Transform) Process(burst []*Event) {
 	topic := t.topics.Default
 	partitions, refusal := topic.Partitions(), topic.Refusal() // once a burst
 	for _, ev := range burst {
-		if ev.Live() {
+		if ev.Open() {
+			t.shape(ev)
+		}
+		switch {
+		case !ev.Live():
+		case ev.Dead:
+			t.lay(ev)
+		case ev.Topic != nil && ev.Topic != topic:
+			settle(ev, ev.Topic, ev.Topic.Partitions(), ev.Topic.Refusal())
+		default:
 			settle(ev, topic, partitions, refusal)
 		}
 		ev.At = AtTransform
 	}
+}
+
+// shape runs the rules and sees to it that what they made fits.
+func (t *Transform) shape(ev *Event) {
+	before := 0
+	if t.parts.Rules != nil {
+		before = contentSize(ev)
+		changed := t.parts.Rules.Apply(ev)
+		if !ev.Open() || !changed && ev.Schema == nil {
+			return
+		}
+		if changed && ev.Schema != nil && ev.Schema.Prefix != nil {
+			if d := ev.Schema.Check(ev); d != nil {
+				// The record would claim a schema that its data does not have.
+				ev.Refuse(AtTransform, SchemaViolation, d)
+				t.parts.Letters.take(ev)
+				return
+			}
+		}
+	} else if ev.Schema == nil {
+		return
+	}
+	if s := ev.Schema; s != nil && s.Prefix != nil {
+		if before == 0 {
+			before = contentSize(ev)
+		}
+		framed := t.parts.Memory.Take(ev, len(s.Prefix)+len(ev.Data))
+		if framed == nil {
+			ev.RefuseFor(AtTransform, Overloaded, Overloaded.Retry())
+			return
+		}
+		copy(framed[copy(framed, s.Prefix):], ev.Data)
+		ev.Data = framed
+	} else if before == 0 {
+		return
+	}
+	size := ev.Size + contentSize(ev) - before
+	if d := t.tooLarge(ev, size); d != nil {
+		ev.Refuse(AtTransform, EventTooLarge, d)
+		t.parts.Letters.take(ev)
+		return
+	}
+	ev.Size = size
+}
+
+// contentSize is the bytes of everything that rules may change.
+func contentSize(ev *Event) int {
+	n := len(ev.Data) + len(ev.Type.Value) + len(ev.Source.Value) + len(ev.PartitionKey.Value)
+	if ev.More {
+		n += len(ev.Subject.Value) + len(ev.DataContentType.Value) + len(ev.DataSchema.Value)
+	}
+	for i := range ev.Metadata {
+		n += len(ev.Metadata[i].Name) + len(ev.Metadata[i].Value)
+	}
+	return n
+}
+
+// tooLarge says why the record of the event, now of size bytes, does not fit its topic; nil when it does.
+func (t *Transform) tooLarge(ev *Event, size int) *Detail {
+	topic := ev.Topic
+	if topic == nil {
+		topic = t.topics.Default
+	}
+	limit := topic.MaxMessageBytes()
+	if t.parts.RecordSize == nil || limit == 0 || RecordBound(size) <= limit {
+		return nil
+	}
+	if size := t.parts.RecordSize(ev); size > limit {
+		return &Detail{Message: fmt.Sprintf("after the rules, the event makes a record batch of up to %d bytes; the topic %s takes %d (max.message.bytes)",
+			size, topic.Name, limit)}
+	}
+	return nil
+}
+
+// lay settles a dead letter. One that its topic cannot take is refused as it would have been without one.
+func (t *Transform) lay(ev *Event) {
+	topic := t.parts.Letters.Topic
+	if limit := topic.MaxMessageBytes(); limit > 0 && t.parts.RecordSize != nil && t.parts.RecordSize(ev) > limit {
+		letter := ev.Letter
+		d := Detail{}
+		if letter.Verdict.Detail != nil {
+			d = *letter.Verdict.Detail
+		}
+		if d.Message == "" {
+			d.Message = letter.Verdict.Reason.Text()
+		}
+		d.Message += fmt.Sprintf("; the event is too large to be kept in the dead-letter topic %s", topic.Name)
+		ev.Verdict, ev.Dead = letter.Verdict, false
+		ev.Verdict.Detail = &d
+		return
+	}
+	settle(ev, topic, topic.Partitions(), topic.Refusal())
 }
 
 // settle picks the partition as Kafka's default partitioner does for a key.

@@ -8,7 +8,7 @@ func TestTransformRefuses(t *testing.T) {
 	topics := NewTopics("orders", "other")
 	run := func() *Event {
 		ev := liveEvents(1)[0]
-		NewTransform(topics).Process([]*Event{ev})
+		NewTransform(topics, TransformParts{}).Process([]*Event{ev})
 		if ev.At != AtTransform {
 			t.Fatalf("the event is at %v", ev.At)
 		}
@@ -30,7 +30,7 @@ func TestTransformRefuses(t *testing.T) {
 
 	ended := liveEvents(1)[0]
 	ended.Refuse(AtValidate, InvalidEvent, nil)
-	NewTransform(topics).Process([]*Event{ended})
+	NewTransform(topics, TransformParts{}).Process([]*Event{ended})
 	mustRefuse(t, ended, AtValidate, InvalidEvent, nil)
 	if ended.Partition != nil || ended.At != AtTransform {
 		t.Fatalf("the ended event has the partition %v, at %v", ended.Partition, ended.At)

@@ -49,7 +49,7 @@ func (v *Validate) Process(burst []*Event) {
 func (v *Validate) check(ev *Event) {
 	if !ev.plain {
 		if !validText(ev) {
-			ev.Refuse(AtValidate, MalformedEvent, &Detail{badText(ev), "is not valid UTF-8"})
+			ev.Refuse(AtValidate, MalformedEvent, &Detail{Field: badText(ev), Message: "is not valid UTF-8"})
 			return
 		}
 		if d := violation(ev); d != nil {
@@ -135,19 +135,19 @@ func badText(ev *Event) string {
 func violation(ev *Event) *Detail {
 	switch {
 	case len(ev.Source.Value) == 0:
-		return &Detail{"source", "is required: say which service or device the event comes from"}
+		return &Detail{Field: "source", Message: "is required: say which service or device the event comes from"}
 	case len(ev.Type.Value) == 0:
-		return &Detail{"type", "is required: say what happened, for example order.created"}
+		return &Detail{Field: "type", Message: "is required: say what happened, for example order.created"}
 	case len(ev.Cursor) > 0:
-		return &Detail{"cursor", "is set by the gateway on events that are read back; leave it empty"}
+		return &Detail{Field: "cursor", Message: "is set by the gateway on events that are read back; leave it empty"}
 	case ev.HasTime && (ev.Seconds < minSeconds || ev.Seconds > maxSeconds):
-		return &Detail{"timestamp", fmt.Sprintf("has %d seconds; the years 1 to 9999 are allowed", ev.Seconds)}
+		return &Detail{Field: "timestamp", Message: fmt.Sprintf("has %d seconds; the years 1 to 9999 are allowed", ev.Seconds)}
 	case ev.HasTime && (ev.Nanos < 0 || ev.Nanos > 999_999_999):
-		return &Detail{"timestamp", fmt.Sprintf("has %d nanos; 0 to 999999999 are allowed", ev.Nanos)}
+		return &Detail{Field: "timestamp", Message: fmt.Sprintf("has %d nanos; 0 to 999999999 are allowed", ev.Nanos)}
 	}
 	for _, f := range texts(ev) {
 		if len(f.value) > f.limit {
-			return &Detail{f.name, fmt.Sprintf("has %d bytes; %d are allowed", len(f.value), f.limit)}
+			return &Detail{Field: f.name, Message: fmt.Sprintf("has %d bytes; %d are allowed", len(f.value), f.limit)}
 		}
 	}
 	if len(ev.Metadata) > 0 {
@@ -158,23 +158,23 @@ func violation(ev *Event) *Detail {
 
 func metadataViolation(metadata []Pair) *Detail {
 	if len(metadata) > MaxMetadataEntries {
-		return &Detail{"metadata", fmt.Sprintf("has more than the %d entries that are allowed", MaxMetadataEntries)}
+		return &Detail{Field: "metadata", Message: fmt.Sprintf("has more than the %d entries that are allowed", MaxMetadataEntries)}
 	}
 	total := 0
 	for i := range metadata {
 		name := metadata[i].Name
 		total += len(name) + len(metadata[i].Value)
 		if len(name) == 0 || len(name) > MaxMetadataNameBytes {
-			return &Detail{"metadata", fmt.Sprintf("has a name of %d bytes; 1 to %d are allowed", len(name), MaxMetadataNameBytes)}
+			return &Detail{Field: "metadata", Message: fmt.Sprintf("has a name of %d bytes; 1 to %d are allowed", len(name), MaxMetadataNameBytes)}
 		}
 		for _, c := range name {
 			if c < ' ' || c > '~' {
-				return &Detail{"metadata", fmt.Sprintf("has the name %q; only printable ASCII is allowed", name)}
+				return &Detail{Field: "metadata", Message: fmt.Sprintf("has the name %q; only printable ASCII is allowed", name)}
 			}
 		}
 	}
 	if total > MaxMetadataBytes {
-		return &Detail{"metadata", fmt.Sprintf("has %d bytes of names and values; %d are allowed", total, MaxMetadataBytes)}
+		return &Detail{Field: "metadata", Message: fmt.Sprintf("has %d bytes of names and values; %d are allowed", total, MaxMetadataBytes)}
 	}
 	return nil
 }

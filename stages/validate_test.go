@@ -121,7 +121,7 @@ func TestValidateRules(t *testing.T) {
 				mustLive(t, ev)
 				return
 			}
-			mustRefuse(t, ev, AtValidate, InvalidEvent, &Detail{r.field, r.text})
+			mustRefuse(t, ev, AtValidate, InvalidEvent, &Detail{Field: r.field, Message: r.text})
 		})
 	}
 }
@@ -142,12 +142,12 @@ func TestValidateRefusesInvalidUTF8(t *testing.T) {
 		ev := validEvent()
 		bend(ev)
 		NewValidate(NewTopics("events"), nil).Process([]*Event{ev})
-		mustRefuse(t, ev, AtValidate, MalformedEvent, &Detail{field, "is not valid UTF-8"})
+		mustRefuse(t, ev, AtValidate, MalformedEvent, &Detail{Field: field, Message: "is not valid UTF-8"})
 	}
 	ev := validEvent()
 	ev.Metadata = []Pair{{[]byte("n"), bad}}
 	NewValidate(NewTopics("events"), nil).Process([]*Event{ev})
-	mustRefuse(t, ev, AtValidate, MalformedEvent, &Detail{"metadata", "is not valid UTF-8"})
+	mustRefuse(t, ev, AtValidate, MalformedEvent, &Detail{Field: "metadata", Message: "is not valid UTF-8"})
 	ev = validEvent()
 	ev.Data = bad // data is bytes
 	NewValidate(NewTopics("events"), nil).Process([]*Event{ev})
@@ -186,7 +186,7 @@ func TestValidatePassesOverEndedEvents(t *testing.T) {
 }
 
 func BenchmarkValidate(b *testing.B) {
-	d, ev := NewDecoder(unbounded, 0), &Event{}
+	d, ev := NewDecoder(unbounded, DeadLetters{}, 0), &Event{}
 	d.Start(newMessage(Single, request(encode(b, sample())), 1))
 	d.Next(ev)
 	v, burst := NewValidate(NewTopics("events"), nil), []*Event{ev}
@@ -211,7 +211,7 @@ func TestOneFaultIsNotPlain(t *testing.T) {
 			t.Fatal(err)
 		}
 		b = bytes.ReplaceAll(b, []byte("BAD"), []byte("\xff\xff\xff")) // proto.Marshal would refuse it
-		d, got := NewDecoder(unbounded, 0), &Event{}
+		d, got := NewDecoder(unbounded, DeadLetters{}, 0), &Event{}
 		d.Start(newMessage(Single, protowire.AppendBytes([]byte{1<<3 | 2}, b), 1))
 		d.Next(got)
 		NewValidate(NewTopics("events"), nil).Process([]*Event{got})
