@@ -249,6 +249,8 @@ func (c *config) contradictions() (problems []error) {
 		"less than DELIVERY_TIMEOUT=%v, or it never opens in time", c.pipeline.DeliveryTimeout)
 	check(c.process.Sink != sinkLog || c.process.LogOutput != "stdout", "LOG_OUTPUT", c.process.LogOutput,
 		"stderr or a file, because with SINK=log stdout has the events")
+	check(c.process.Sink != sinkLog || c.kafka.DLQTopic == "", "KAFKA_DLQ_TOPIC", c.kafka.DLQTopic,
+		"empty, because with SINK=log there are no topics")
 	port := c.kafka.EmbeddedPort
 	check(port == 0 || port != c.transport.GRPCPort && port != c.transport.HTTPPort, "EMBEDDED_KAFKA_PORT", port,
 		"another port than GRPC_PORT=%d and HTTP_PORT=%d", c.transport.GRPCPort, c.transport.HTTPPort)

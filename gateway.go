@@ -58,6 +58,7 @@ func (g *gateway) start() error {
 	p, err := pipeline.New(g.cfg.pipeline, pipeline.Parts{
 		Stages: g.cfg.stages, Topics: g.topics, Breaker: g.breaker, Log: g.log,
 		RecordSize: g.cfg.kafka.RecordFormat.EncodedSize,
+		Letters:    stages.NewDeadLetters(g.cfg.stages, g.topics.Named(g.cfg.kafka.DLQTopic)),
 	})
 	if err != nil {
 		return err

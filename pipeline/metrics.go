@@ -27,9 +27,11 @@ func (p *Pipeline) WriteMetrics(w io.Writer) {
 func (p *Pipeline) writeAccounting(w io.Writer) {
 	for origin := range stages.Origins {
 		t := p.Totals(origin)
+		t.Outcomes[stages.Refused] -= t.DeadLettered // so that the sum over all series is right
 		for o := stages.Acknowledged; o < stages.Outcomes; o++ {
 			metrics.WriteCounterUint64(w, fmt.Sprintf(`gateway_events_total{origin=%q,outcome=%q}`, origin, o), t.Outcomes[o])
 		}
+		metrics.WriteCounterUint64(w, fmt.Sprintf(`gateway_events_total{origin=%q,outcome=%q,dead_lettered="true"}`, origin, stages.Refused), t.DeadLettered)
 		metrics.WriteCounterUint64(w, fmt.Sprintf(`gateway_events_accepted_total{origin=%q}`, origin), t.Accepted)
 		metrics.WriteGaugeUint64(w, fmt.Sprintf(`gateway_events_in_flight{origin=%q}`, origin), uint64(t.InFlight))
 	}
@@ -55,6 +57,7 @@ func (p *Pipeline) writeReasons(w io.Writer) {
 func (p *Pipeline) writeMemory(w io.Writer) {
 	metrics.WriteGaugeUint64(w, `gateway_inflight_bytes`, uint64(p.inflight.used.Load()))
 	metrics.WriteGaugeUint64(w, `gateway_inflight_bytes_limit`, uint64(p.inflight.limit))
+	metrics.WriteGaugeUint64(w, `gateway_written_bytes`, uint64(p.written.used.Load()))
 	metrics.WriteGaugeUint64(w, `gateway_admission_queue`, uint64(max(p.inflight.waiting.Load(), 0)))
 	metrics.WriteCounterUint64(w, `gateway_admission_waits_total`, p.admissionWaits.Load())
 	metrics.WriteCounterFloat64(w, `gateway_admission_wait_seconds_total`, seconds(p.admissionWaitNanos.Load()))

@@ -136,6 +136,8 @@ type stageWorker struct {
 	stage stages.Stage
 	in    fanIn[*stages.Event]
 	out   fanOut[*stages.Event]
+	// holder is the stage if it may keep events (hold.go), else nil.
+	holder stages.Holder
 	// route is the hash that picks the worker of the next stage.
 	route func(*stages.Event) uint32
 	burst [burstSize]*stages.Event

@@ -30,6 +30,7 @@ const (
 	fieldTopic      = 9
 	fieldPartition  = 10
 	fieldOffset     = 11
+	fieldDead       = 12
 	// IngestEventBatchResponse.
 	fieldSucceeded   = 1
 	fieldFailures    = 2
@@ -134,6 +135,9 @@ func sizeResult(m *stages.Message, i int) int {
 	if r.RetryAfterMillis > 0 {
 		n += sizeText(fieldRetryDelay, sizeDuration(r.RetryAfterMillis))
 	}
+	if r.DeadLettered {
+		n += sizeVarint(fieldDead, 1)
+	}
 	return n
 }
 
@@ -165,6 +169,9 @@ func appendResult(b []byte, m *stages.Message, i int) []byte {
 	if positioned(r.Outcome) {
 		b = appendVarint(b, fieldPartition, uint64(int64(r.Partition)))
 		b = appendVarint(b, fieldOffset, uint64(r.Offset))
+	}
+	if r.DeadLettered {
+		b = appendVarint(b, fieldDead, 1)
 	}
 	return b
 }
