@@ -95,10 +95,9 @@ func (v *Validate) Resume() *Event {
 		h.next++
 		if !h.shards[ev.Shard] {
 			h.current = ev
-			wait := v.parts.Schemas.Check(ev)
+			wait := v.waits(ev)
 			h.current = nil
 			if !wait {
-				v.finish(ev)
 				return ev
 			}
 		}
@@ -117,4 +116,12 @@ func (v *Validate) Fault() *Event {
 	ev := v.held.current
 	v.held.current = nil
 	return ev
+}
+
+// Drop forgets all kept events: a dry run has ended.
+func (v *Validate) Drop() {
+	h := &v.held
+	clear(h.queue)
+	h.queue, h.seen, h.passing = h.queue[:0], 0, false
+	clear(h.shards)
 }

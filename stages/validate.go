@@ -55,11 +55,11 @@ func (v *Validate) Process(burst []*Event) {
 	for _, ev := range burst {
 		if ev.Open() {
 			v.check(ev)
-			if v.parts.Schemas != nil && ev.Open() && v.waits(ev) {
-				v.held.keep(ev)
-			}
 		}
 		v.finish(ev)
+		if v.parts.Schemas != nil && ev.Live() && v.waits(ev) {
+			v.held.keep(ev)
+		}
 	}
 }
 
@@ -71,9 +71,19 @@ func (v *Validate) finish(ev *Event) {
 	ev.At = AtValidate
 }
 
-// waits holds ev against its schema, or reports that this is to be done later.
+// waits holds a live ev against its schema, or reports that this is to be done later. A dead letter has no schema, but
+// does not pass the events of its key either.
 func (v *Validate) waits(ev *Event) bool {
-	return len(v.held.queue) > 0 && v.held.shards[ev.Shard] || v.parts.Schemas.Check(ev)
+	if len(v.held.queue) > 0 && v.held.shards[ev.Shard] {
+		return true
+	}
+	if ev.Dead {
+		return false
+	}
+	ev.At = AtDecode // a panic is this event's
+	wait := v.parts.Schemas.Check(ev)
+	v.finish(ev)
+	return wait
 }
 
 func (v *Validate) check(ev *Event) {

@@ -176,9 +176,17 @@ func appendResult(b []byte, m *stages.Message, i int) []byte {
 	return b
 }
 
-// messageOf is the error_message: the field at fault in front, when there is one.
+// messageOf is the error_message: the field at fault in front, when there is one, and all that is wrong with data,
+// since this answer has no BadRequest.
 func messageOf(r *stages.Result) string {
-	return withField(detailOf(r.Reason, r.Detail))
+	message := withField(detailOf(r.Reason, r.Detail))
+	if r.Detail == nil || len(r.Detail.Violations) < 2 {
+		return message
+	}
+	for _, v := range r.Detail.Violations[1:] {
+		message += "; " + withField(validText(v.Field), validText(v.Message))
+	}
+	return message
 }
 
 // batchTally is what the first pass over a batch's results finds out.
