@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/event-gateway/event-gateway/ring"
 	"github.com/event-gateway/event-gateway/stages"
 )
 
@@ -319,4 +320,70 @@ func TestDeadLettersAreAnsweredWhenTheyAreDurable(t *testing.T) {
 		}
 	}
 	h.close()
+}
+
+// A rest of memory is not used in a later burst: the message may be another one at the same address by then, and the
+// chunk another message's.
+func TestRestOfMemoryEndsWithTheBurst(t *testing.T) {
+	h := newHarness(t)
+	s := &scribe{p: h.p}
+	m := h.p.Receive(h.client, frameOf(testEvent{source: "s"}), nil, stages.Batch, 2)
+	ev := &stages.Event{Msg: m}
+	chunks := func() (n int) {
+		m.Disown(func(c *stages.Chunk) { n++; h.p.unwrite(c) })
+		return n
+	}
+	s.Begin()
+	first, second := s.Take(ev, 100), s.Take(ev, 100)
+	if copy(second, "x"); len(first) != 100 || cap(first) != 100 {
+		t.Errorf("%d bytes with room for %d, want 100", len(first), cap(first))
+	}
+	if n := chunks(); n != 1 { // the message is recycled
+		t.Errorf("two values of a burst lie in %d chunks, want 1", n)
+	}
+	s.Begin()
+	s.Take(ev, 100)
+	if n := chunks(); n != 1 {
+		t.Errorf("a value of the next burst lies in %d chunks of its message, want 1", n)
+	}
+	h.p.Reject(m, stages.Verdict{Outcome: stages.Refused, Reason: stages.Draining})
+	h.close()
+}
+
+// fullHolder has no room.
+type fullHolder struct {
+	stages.Holder
+	kept, room int
+	again      bool
+}
+
+func (f *fullHolder) Kept() int       { return f.kept }
+func (f *fullHolder) Room() int       { return f.room }
+func (f *fullHolder) Resumable() bool { return f.again }
+
+// A worker with a full side queue sleeps, whatever comes, until a fetch ends; and it does not end before its queue is empty.
+func TestFullSideQueueWaits(t *testing.T) {
+	producer, consumer := ring.NewSPSC[*stages.Event](4)
+	holder := &fullHolder{kept: 1}
+	w := &stageWorker{holder: holder, in: fanIn[*stages.Event]{inlets: []inlet[*stages.Event]{{ring: consumer, peer: ring.NewWaiter()}}}}
+	producer.Push([]*stages.Event{{}})
+	for _, c := range []struct {
+		room  int
+		again bool
+		want  bool
+	}{{0, false, false}, {1, false, true}, {0, true, true}} {
+		holder.room, holder.again = c.room, c.again
+		if got := w.holdReady(); got != c.want {
+			t.Errorf("room %d, again %t: ready %t", c.room, c.again, got)
+		}
+	}
+	var one [1]*stages.Event
+	consumer.Pop(one[:])
+	producer.Close()
+	holder.again = false
+	for kept, want := range []bool{true, false} {
+		if holder.kept = kept; w.holdReady() != want {
+			t.Errorf("input over, %d kept: ready %t", kept, !want)
+		}
+	}
 }
