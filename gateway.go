@@ -69,7 +69,7 @@ func (g *gateway) start() error {
 	}
 	p.Start(sink)
 	g.pipeline = p
-	if g.server, err = transport.New(g.cfg.transport, p, nil); err != nil {
+	if g.server, err = transport.New(g.cfg.transport, p, nil, nil); err != nil {
 		return err
 	}
 	g.admin, err = transport.NewAdmin(g.cfg.transport, transport.AdminParts{Ready: g.ready, Metrics: g.metrics()})

@@ -27,7 +27,9 @@ const maxEcho = 1024
 
 // failure is all that a status says.
 type failure struct {
-	reason  stages.Reason
+	reason stages.Reason
+	// code replaces the reason's own code, if it is not OK.
+	code    stages.Code
 	message string
 	field   string
 	// violations are all that is wrong with the data, if field is only the first of them.
@@ -40,7 +42,11 @@ type failure struct {
 // status puts the field at fault in front of the message, as answers on streams do: most clients show nothing else.
 // The BadRequest has the two apart.
 func (f failure) status() *status.Status {
-	st := status.New(codes.Code(f.reason.Code()), withField(f.field, f.message))
+	code := f.reason.Code()
+	if f.code != stages.OK {
+		code = f.code
+	}
+	st := status.New(codes.Code(code), withField(f.field, f.message))
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{
 		Reason: f.reason.String(), Domain: errorDomain, Metadata: f.metadata,
 	}}
