@@ -260,21 +260,48 @@ func (c *config) contradictions() (problems []error) {
 // settings lists every variable, for gateway config, the documentation and the search for unknown names.
 func (c *config) settings(environ map[string]string) (settings []cli.Setting) {
 	for _, g := range c.groups() {
-		for _, field := range reflect.VisibleFields(reflect.TypeOf(g.target).Elem()) {
-			name := field.Tag.Get("env")
-			if name == "" {
+		target := reflect.ValueOf(g.target).Elem()
+		for _, field := range reflect.VisibleFields(target.Type()) {
+			if prefix := field.Tag.Get("envPrefix"); prefix != "" {
+				settings = append(settings, numbered(g.title, prefix, target.FieldByIndex(field.Index), environ)...)
 				continue
 			}
-			s := cli.Setting{Group: g.title, Name: name, Default: field.Tag.Get("envDefault"),
-				Secret: field.Tag.Get("secret") == "true", Doc: field.Tag.Get("doc")}
-			s.Value = s.Default
-			if name == "LOG_OUTPUT" {
+			if field.Tag.Get("env") == "" {
+				continue
+			}
+			s := settingOf(g.title, "", field, environ)
+			if s.Name == "LOG_OUTPUT" && !s.FromEnvironment {
 				s.Value = c.process.LogOutput // its default depends on SINK
 			}
-			if value := environ[name]; value != "" {
-				s.Value, s.FromEnvironment = value, true
-			}
 			settings = append(settings, s)
+		}
+	}
+	return settings
+}
+
+// settingOf is the variable of a field, with a prefix before its name.
+func settingOf(group, prefix string, field reflect.StructField, environ map[string]string) cli.Setting {
+	s := cli.Setting{Group: group, Name: prefix + field.Tag.Get("env"), Default: field.Tag.Get("envDefault"),
+		Secret: field.Tag.Get("secret") == "true", Doc: field.Tag.Get("doc")}
+	s.Value = s.Default
+	if value := environ[s.Name]; value != "" {
+		s.Value, s.FromEnvironment = value, true
+	}
+	return s
+}
+
+// numbered are the variables of a list of structs: of those that are set, or of one with <n> for its number.
+func numbered(group, prefix string, list reflect.Value, environ map[string]string) (settings []cli.Setting) {
+	names := []string{prefix + "_<n>_"}
+	if n := list.Len(); n > 0 {
+		names = nil
+		for i := range n {
+			names = append(names, fmt.Sprintf("%s_%d_", prefix, i))
+		}
+	}
+	for _, name := range names {
+		for _, field := range reflect.VisibleFields(list.Type().Elem()) {
+			settings = append(settings, settingOf(group, name, field, environ))
 		}
 	}
 	return settings
