@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/bufbuild/protocompile"
@@ -91,7 +92,7 @@ func (c *compiled) addMessages(b *bundle, framed bool, path []int, messages prot
 		if m.IsMapEntry() {
 			continue
 		}
-		at := append(path[:len(path):len(path)], i)
+		at := slices.Concat(path, []int{i})
 		s := newSchema(b, framed, at, protobufChecker(m, framed))
 		if c.schema == nil {
 			c.schema = s
