@@ -119,6 +119,9 @@ var protobufOptions = proto.UnmarshalOptions{RecursionLimit: 100}
 
 func checkProtobuf(m protoreflect.MessageDescriptor, data []byte) *stages.Detail {
 	if err := protobufOptions.Unmarshal(data, dynamicpb.NewMessage(m)); err != nil {
+		if path, problem, bad := locate(m, data, nil); bad {
+			return violated(pointer(path), fmt.Sprintf("%s; a %s was expected", problem, m.FullName()))
+		}
 		return protobufViolation(m, err)
 	}
 	return nil
@@ -137,5 +140,5 @@ func checkProtobufJSON(m protoreflect.MessageDescriptor, data []byte) *stages.De
 func protobufViolation(m protoreflect.MessageDescriptor, err error) *stages.Detail {
 	// The library varies the blanks in its errors, so that nobody relies on them.
 	text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
-	return violated(dataField, fmt.Sprintf("is not a %s: %s", m.FullName(), text))
+	return violated(dataField, fmt.Sprintf("is not a valid %s: %s", m.FullName(), text))
 }
