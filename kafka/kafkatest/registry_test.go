@@ -35,6 +35,7 @@ const (
 	// A reader with this schema finds no amount in older data, and has no default for it.
 	avroOrderAmount = `{"type":"record","name":"Order","fields":[` +
 		`{"name":"id","type":"string"},{"name":"amount","type":"int"}]}`
+	avroGone     = `{"type":"record","name":"Gone","fields":[]}`
 	avroShipment = `{"type":"record","name":"Shipment","fields":[{"name":"order","type":"Order"}]}`
 
 	jsonAddress = `{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object",` +
@@ -201,7 +202,7 @@ func testErrors(t *testing.T, cl *sr.Client) {
 	}
 }
 
-// testGaps holds what a client must not rely on: Confluent's registry answers these, this one does otherwise.
+// testGaps holds what a client must not rely on: most of this is otherwise in Confluent's registry.
 func testGaps(t *testing.T, cl *sr.Client) {
 	ctx := t.Context()
 	register(t, cl, "gaps-value", sr.Schema{Schema: avroOrder, Type: sr.TypeAvro})
@@ -222,6 +223,29 @@ func testGaps(t *testing.T, cl *sr.Client) {
 			t.Errorf("compatibility that nobody has set: %+v", got)
 		}
 	}
+
+	// It takes texts that no compiler takes, and refuses a JSON Schema that does not name its draft.
+	for subject, s := range map[string]sr.Schema{
+		"no-type-value":   {Schema: `{"$schema":"http://json-schema.org/draft-07/schema#","type":"x"}`, Type: sr.TypeJSON},
+		"no-import-value": {Schema: protoOrder, Type: sr.TypeProtobuf},
+	} {
+		register(t, cl, subject, s)
+	}
+	_, err = cl.RegisterSchema(ctx, "draft-value", sr.Schema{Schema: `{"type":"object"}`, Type: sr.TypeJSON}, -1, -1)
+	wantError(t, "a JSON Schema of no draft", err, 422, sr.ErrInvalidSchema, "")
+
+	// A deleted version is gone, the schema is still there under its id.
+	gone := register(t, cl, "gone-value", sr.Schema{Schema: avroGone, Type: sr.TypeAvro})
+	if err := cl.DeleteSchema(ctx, "gone-value", gone.Version, sr.SoftDelete); err != nil {
+		t.Fatal(err)
+	}
+	_, err = cl.SchemaByVersion(sr.WithParams(ctx, sr.ShowDeleted), "gone-value", gone.Version)
+	wantError(t, "a deleted version", err, 404, sr.ErrSubjectNotFound, "gone-value") // it was the only one
+	byID, err := cl.SchemaByID(ctx, gone.ID)
+	if err != nil {
+		t.Fatalf("a deleted version by its id: %v", err)
+	}
+	wantSchema(t, byID, gone.Schema)
 }
 
 // wantError wants an answer of that HTTP status and error_code (nil: none) whose message has a word in it.
