@@ -1,0 +1,65 @@
+package transform
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+
+	"cel.dev/cel-go/cel"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/structpb"
+	"reflect"
+)
+
+// celShape is what an operator may make of an order: some of it, in other words.
+const celShape = `{"id": data.order_id, "customer": data.customer.name, "city": data.customer.address.city,
+	"amount": data.total, "paid": data.paid, "big": data.total > 50.0, "skus": data.items.map(i, i.sku), "by": client}`
+
+func BenchmarkCEL(b *testing.B) {
+	ctx := context.Background()
+	b.Run("eval", func(b *testing.B) {
+		p, err := celEngine{}.compile(celShape, testLimits)
+		if err != nil {
+			b.Fatal(err)
+		}
+		e, r := testEnv(b, order), p.newRun()
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := r.eval(ctx, e); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("naive", func(b *testing.B) {
+		language, err := cel.NewEnv(cel.Variable("data", cel.DynType), cel.Variable("client", cel.StringType))
+		if err != nil {
+			b.Fatal(err)
+		}
+		tree, issues := language.Compile(celShape)
+		if issues.Err() != nil {
+			b.Fatal(issues.Err())
+		}
+		p, err := language.Program(tree, cel.InterruptCheckFrequency(100))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			var data any
+			if err := json.Unmarshal([]byte(order), &data); err != nil {
+				b.Fatal(err)
+			}
+			v, _, err := p.ContextEval(ctx, map[string]any{"data": data, "client": "ada"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			out, err := v.ConvertToNative(reflect.TypeFor[*structpb.Value]())
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := protojson.Marshal(out.(*structpb.Value)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -1,0 +1,131 @@
+package transform
+
+// What CEL programs can call: cel-go's libraries, and what shaping events needs
+// beside them.
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"sync"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/cost"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+	"cel.dev/cel-go/ext"
+)
+
+// celNames is the language of all programs: its names and libraries.
+var celNames = sync.OnceValues(func() (*cel.Env, error) {
+	registry, err := types.NewRegistry()
+	if err != nil {
+		return nil, err
+	}
+	options := []cel.EnvOption{
+		cel.CustomTypeAdapter(celAdapter{registry}),
+		cel.CustomTypeProvider(registry),
+		cel.ParserRecursionLimit(celDepth),
+		cel.ParserExpressionSizeLimit(maxSource),
+		cel.CrossTypeNumericComparisons(true),
+		cel.DefaultUTCTimeZone(true),
+		cel.EnableIdentifierEscapeSyntax(),
+		cel.OptionalTypes(),
+		ext.Strings(), ext.Math(), ext.Sets(), ext.Encoders(), ext.Lists(ext.ListsMaxRangeSize(celItems)),
+		ext.TwoVarComprehensions(), ext.Bindings(),
+		cel.Variable("data", cel.DynType),
+		cel.Variable("metadata", cel.MapType(cel.StringType, cel.StringType)),
+		cel.Variable("time", cel.TimestampType),
+		cel.Variable("now", cel.TimestampType),
+	}
+	for _, name := range []string{"id", "source", "type", "subject", "data_content_type", "partition_key", "gateway", "client"} {
+		options = append(options, cel.Variable(name, cel.StringType))
+	}
+	return cel.NewEnv(options...)
+})
+
+// celLanguage is celNames with the functions that depend on the limits.
+func celLanguage(l limits) (*cel.Env, error) {
+	names, err := celNames()
+	if err != nil {
+		return nil, err
+	}
+	return names.Extend(celFunctions(names.CELTypeAdapter(), l.output)...)
+}
+
+func celFunctions(adapter types.Adapter, room int) []cel.EnvOption {
+	object := cel.MapType(cel.StringType, cel.DynType)
+	return []cel.EnvOption{
+		cel.Function("sha256", cel.Overload("sha256_string", []*cel.Type{cel.StringType}, cel.StringType,
+			cel.UnaryBinding(func(v ref.Val) ref.Val {
+				sum := sha256.Sum256([]byte(str(v)))
+				return types.String(hex.EncodeToString(sum[:]))
+			}))),
+		cel.Function("hash", cel.Overload("hash_string", []*cel.Type{cel.StringType}, cel.IntType,
+			cel.UnaryBinding(func(v ref.Val) ref.Val { return types.Int(hashText(str(v))) }))),
+		// merge has the fields of both objects; those of the second win.
+		cel.Function("merge", cel.Overload("merge_map_map", []*cel.Type{object, object}, object,
+			cel.BinaryBinding(func(a, b ref.Val) ref.Val {
+				out, err := celFields(a, room)
+				if err != nil {
+					return types.WrapErr(err)
+				}
+				over, err := celFields(b, room)
+				if err != nil {
+					return types.WrapErr(err)
+				}
+				out = maps.Clone(out)
+				maps.Copy(out, over)
+				return adapter.NativeToValue(out)
+			}))),
+		// omit has an object's fields without some.
+		cel.Function("omit", cel.Overload("omit_map_list", []*cel.Type{object, cel.ListType(cel.StringType)}, object,
+			cel.BinaryBinding(func(a, names ref.Val) ref.Val {
+				out, err := celFields(a, room)
+				if err != nil {
+					return types.WrapErr(err)
+				}
+				out = maps.Clone(out)
+				list := names.(traits.Lister)
+				for i := types.Int(0); i < list.Size().(types.Int); i++ {
+					delete(out, str(list.Get(i)))
+				}
+				return adapter.NativeToValue(out)
+			}))),
+	}
+}
+
+// celFields is an object as Go has it, not to be written to: the event's own where that is possible.
+func celFields(v ref.Val, room int) (map[string]any, error) {
+	w := celWriter{room: room}
+	fields, err := w.object(v.(traits.Mapper))
+	return fields, err
+}
+
+// celCosts are the costs of our functions: like those of cel-go's, in proportion to what they read.
+func celCosts() cel.ProgramOption {
+	bytes := func(args []ref.Val, _ ref.Val) *uint64 {
+		n := uint64(1 + len(str(args[0]))/10)
+		return &n
+	}
+	fields := func(args []ref.Val, _ ref.Val) *uint64 {
+		n := uint64(1 + size(args[0]) + size(args[1]))
+		return &n
+	}
+	return cel.CostTrackerOptions(
+		cost.OverloadTracker("sha256_string", bytes),
+		cost.OverloadTracker("hash_string", bytes),
+		cost.OverloadTracker("merge_map_map", fields),
+		cost.OverloadTracker("omit_map_list", fields),
+	)
+}
+
+// hashText is FNV-1a in 63 bits: never negative, so that % gives shares.
+func hashText(s string) int64 {
+	h := uint64(14695981039346656037)
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 1099511628211
+	}
+	return int64(h >> 1)
+}
