@@ -1,66 +1,55 @@
 package transform
 
 // CEL (cel-go): a program is one expression. What bounds it is in cel_guards.go,
-// what values become of JSON and back in cel_values.go.
+// what values are in cel_values.go, and what becomes of them in cel_writer.go.
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/interpreter"
 )
 
-// celCost is the most that one evaluation may cost in CEL's own units: about one a step, a tenth a byte of a string
-// that is read or made. It bounds strings to some 10 MB whatever the clock says; 10^6 units take 60 to 200 ms.
-const celCost = 1_000_000
+// celCost is the most that one evaluation may cost in CEL's own units: about one a step, 13 for an item of a list that
+// map makes, a tenth a byte of text that is read. What this bounds is memory; the clock is there for time: 10^7 units
+// take half a second at least.
+const celCost = 10_000_000
 
 // celDepth bounds how deep a program's text may nest (the parser recurses, and so does the evaluation).
 const celDepth = 100
 
 type celEngine struct{}
 
-// celProgram is shared by the workers: cel-go's programs are.
+// celProgram is what the workers share. Each plans the program for itself, so that its parts can have memory.
 type celProgram struct {
-	program cel.Program
-	// info leads from the parts of the program to their places in its text.
-	info   *ast.SourceInfo
-	output int
-	// loops: only comprehensions look at the clock, and arming that costs 200 ns.
-	loops bool
+	language *cel.Env
+	checked  *cel.Ast
+	limits   limits
 }
 
 func (celEngine) compile(source string, l limits) (program, error) {
 	if len(source) > maxSource {
 		return nil, fmt.Errorf("the program has %d bytes; %d are the most", len(source), maxSource)
 	}
-	language, err := celLanguage(l)
+	language, err := celLanguage()
 	if err != nil {
 		return nil, err
 	}
 	checked, issues := language.Compile(source)
-	if err := issues.Err(); err != nil {
+	if issues.Err() != nil {
 		return nil, celIssues(issues)
 	}
-	tree := checked.NativeRep()
-	options := []cel.ProgramOption{
-		cel.CostLimit(celCost), celCosts(),
-		cel.InterruptCheckFrequency(1), // a look is a few ns, and one round may work on megabytes
-		cel.EvalOptions(cel.OptOptimize),
-	}
-	for _, decorate := range celDecorators(language, tree, l) {
-		options = append(options, cel.CustomDecoratorV2(decorate))
-	}
-	planned, err := language.Program(checked, options...)
-	if err != nil {
+	p := &celProgram{language: language, checked: checked, limits: l}
+	if err := new(celRun).plan(p); err != nil {
 		return nil, err
 	}
-	return &celProgram{program: planned, info: tree.SourceInfo(), output: l.output, loops: celLoops(tree)}, nil
+	return p, nil
 }
 
 // celIssues are the compiler's complaints in one line.
@@ -76,43 +65,68 @@ func celIssues(issues *cel.Issues) error {
 	return errors.New(strings.Join(all, "; "))
 }
 
-// celLoops reports whether anything in the program repeats.
-func celLoops(tree *ast.AST) bool {
-	return len(ast.MatchDescendants(ast.NavigateAST(tree), ast.KindMatcher(ast.ComprehensionKind))) > 0
+func (p *celProgram) newRun() run {
+	r := new(celRun)
+	if err := r.plan(p); err != nil {
+		return failedRun{err} // compile has planned the same
+	}
+	return r
 }
 
-func (p *celProgram) newRun() run {
-	return &celRun{celProgram: p}
-}
+// failedRun says what came in the way of a run.
+type failedRun struct{ err error }
+
+func (f failedRun) eval(context.Context, *env) (output, error) { return output{}, f.err }
 
 // celRun is also what the program resolves names with.
 type celRun struct {
-	*celProgram
-	env   *env
-	alarm alarm
+	program cel.Program
+	// info leads from the parts of the program to their places in its text.
+	info   *ast.SourceInfo
+	output int
+	// used counts the cost of an evaluation; unused is what it begins with.
+	used, unused *cost.Tracker
+
+	// env and done are those of the event at hand.
+	env  *env
+	done <-chan struct{}
+}
+
+func (r *celRun) plan(p *celProgram) error {
+	tree := p.checked.NativeRep()
+	options := []cel.ProgramOption{cel.CostLimit(celCost), celCosts(), cel.EvalOptions(cel.OptOptimize)}
+	for _, decorate := range celDecorators(p.language, tree, p.limits, &r.done) {
+		options = append(options, cel.CustomDecoratorV2(decorate))
+	}
+	var err error
+	r.program, err = p.language.Program(p.checked, options...)
+	r.info, r.output = tree.SourceInfo(), p.limits.output
+	return err
 }
 
 func (r *celRun) eval(ctx context.Context, e *env) (output, error) {
-	r.env = e
+	r.env, r.done = e, ctx.Done()
 	frame, err := interpreter.NewExecutionFrame(r)
 	if err != nil {
 		return output{}, err
 	}
 	defer frame.Close()
-	if r.loops {
-		r.alarm.done = ctx.Done()
-		if err := frame.SetContext(&r.alarm, 1); err != nil {
-			return output{}, err
-		}
+	if r.used != nil {
+		*r.used = *r.unused // cel-go would allocate one
+		frame.SetCostTracker(r.used)
 	}
 	value, _, err := r.program.Eval(frame)
+	if r.used == nil {
+		r.used = frame.CostTracker()
+		r.unused, _ = r.used.Clone() // never fails
+	}
 	if err != nil {
 		return output{}, r.explain(err)
 	}
 	if raw, ok := value.(types.Bytes); ok {
 		return output{text: raw, isText: true}, nil
 	}
-	w := celWriter{room: r.output, done: ctx.Done()}
+	w := celWriter{room: r.output, done: r.done}
 	native, err := w.native(value)
 	if err != nil {
 		return output{}, err
@@ -182,13 +196,3 @@ func (r *celRun) ResolveName(name string) (any, bool) {
 
 // Parent implements interpreter.Activation.
 func (r *celRun) Parent() interpreter.Activation { return nil }
-
-// alarm is a context of which only the end matters. cel-go derives a context of its own for each evaluation, which
-// for a foreign one takes a goroutine, or an AfterFunc; this one has no use for either.
-type alarm struct{ done <-chan struct{} }
-
-func (*alarm) Deadline() (time.Time, bool)         { return time.Time{}, false }
-func (a *alarm) Done() <-chan struct{}             { return a.done }
-func (*alarm) Err() error                          { return nil }
-func (*alarm) Value(any) any                       { return nil }
-func (*alarm) AfterFunc(func()) (stop func() bool) { return func() bool { return true } }

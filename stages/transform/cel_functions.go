@@ -6,7 +6,6 @@ package transform
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"maps"
 	"sync"
 
 	"cel.dev/cel-go/cel"
@@ -17,14 +16,15 @@ import (
 	"cel.dev/cel-go/ext"
 )
 
-// celNames is the language of all programs: its names and libraries.
-var celNames = sync.OnceValues(func() (*cel.Env, error) {
+// celLanguage is the language of all programs: its names and functions.
+var celLanguage = sync.OnceValues(func() (*cel.Env, error) {
 	registry, err := types.NewRegistry()
 	if err != nil {
 		return nil, err
 	}
+	adapter := &celAdapter{registry}
 	options := []cel.EnvOption{
-		cel.CustomTypeAdapter(celAdapter{registry}),
+		cel.CustomTypeAdapter(adapter),
 		cel.CustomTypeProvider(registry),
 		cel.ParserRecursionLimit(celDepth),
 		cel.ParserExpressionSizeLimit(maxSource),
@@ -42,19 +42,10 @@ var celNames = sync.OnceValues(func() (*cel.Env, error) {
 	for _, name := range []string{"id", "source", "type", "subject", "data_content_type", "partition_key", "gateway", "client"} {
 		options = append(options, cel.Variable(name, cel.StringType))
 	}
-	return cel.NewEnv(options...)
+	return cel.NewEnv(append(options, celFunctions(adapter)...)...)
 })
 
-// celLanguage is celNames with the functions that depend on the limits.
-func celLanguage(l limits) (*cel.Env, error) {
-	names, err := celNames()
-	if err != nil {
-		return nil, err
-	}
-	return names.Extend(celFunctions(names.CELTypeAdapter(), l.output)...)
-}
-
-func celFunctions(adapter types.Adapter, room int) []cel.EnvOption {
+func celFunctions(adapter *celAdapter) []cel.EnvOption {
 	object := cel.MapType(cel.StringType, cel.DynType)
 	return []cel.EnvOption{
 		cel.Function("sha256", cel.Overload("sha256_string", []*cel.Type{cel.StringType}, cel.StringType,
@@ -67,40 +58,51 @@ func celFunctions(adapter types.Adapter, room int) []cel.EnvOption {
 		// merge has the fields of both objects; those of the second win.
 		cel.Function("merge", cel.Overload("merge_map_map", []*cel.Type{object, object}, object,
 			cel.BinaryBinding(func(a, b ref.Val) ref.Val {
-				out, err := celFields(a, room)
-				if err != nil {
-					return types.WrapErr(err)
-				}
-				over, err := celFields(b, room)
-				if err != nil {
-					return types.WrapErr(err)
-				}
-				out = maps.Clone(out)
-				maps.Copy(out, over)
-				return adapter.NativeToValue(out)
+				return celCopy(adapter, nil, b, a)
 			}))),
 		// omit has an object's fields without some.
 		cel.Function("omit", cel.Overload("omit_map_list", []*cel.Type{object, cel.ListType(cel.StringType)}, object,
 			cel.BinaryBinding(func(a, names ref.Val) ref.Val {
-				out, err := celFields(a, room)
-				if err != nil {
-					return types.WrapErr(err)
-				}
-				out = maps.Clone(out)
+				without := map[string]bool{}
 				list := names.(traits.Lister)
 				for i := types.Int(0); i < list.Size().(types.Int); i++ {
-					delete(out, str(list.Get(i)))
+					without[str(list.Get(i))] = true
 				}
-				return adapter.NativeToValue(out)
+				return celCopy(adapter, without, a)
 			}))),
 	}
 }
 
-// celFields is an object as Go has it, not to be written to: the event's own where that is possible.
-func celFields(v ref.Val, room int) (map[string]any, error) {
-	w := celWriter{room: room}
-	fields, err := w.object(v.(traits.Mapper))
-	return fields, err
+// celCopy is a new object with the fields of some, but not those of without. The first that has a field wins.
+func celCopy(adapter *celAdapter, without map[string]bool, objects ...ref.Val) ref.Val {
+	n := 0
+	for _, object := range objects {
+		n += size(object)
+	}
+	out := &celObject{adapter: adapter, fields: make(map[string]any, n)}
+	put := func(name string, v any) {
+		if _, twice := out.fields[name]; !twice && !without[name] {
+			out.put(name, v)
+		}
+	}
+	for _, object := range objects {
+		switch o := object.(type) {
+		case *celObject:
+			for name, v := range o.fields {
+				put(name, v)
+			}
+		case traits.Mapper:
+			for it := o.Iterator(); it.HasNext() == types.True; {
+				k := it.Next()
+				name, err := celFieldName(k)
+				if err != nil {
+					return types.WrapErr(err)
+				}
+				put(name, o.Get(k))
+			}
+		}
+	}
+	return out
 }
 
 // celCosts are the costs of our functions: like those of cel-go's, in proportion to what they read.

@@ -44,7 +44,10 @@ func celGuards(text int) map[string]guard {
 	}
 	return map[string]guard{
 		operators.Add: func(args []ref.Val) error {
-			return few("a list", size(args[0])+size(args[1]))
+			if err := few("a list", size(args[0])+size(args[1])); err != nil {
+				return err
+			}
+			return made("+", length(args[0])+length(args[1]))
 		},
 		"lists.range": func(args []ref.Val) error {
 			n, _ := args[0].(types.Int)
@@ -139,6 +142,17 @@ func str(v ref.Val) string {
 	return string(s)
 }
 
+// length is the bytes of a string or of bytes.
+func length(v ref.Val) int {
+	switch v := v.(type) {
+	case types.String:
+		return len(v)
+	case types.Bytes:
+		return len(v)
+	}
+	return 0
+}
+
 // size is the number of a list's or an object's items; 0 for anything else.
 func size(v ref.Val) int {
 	switch v := v.(type) {
@@ -176,10 +190,8 @@ func weigh(v ref.Val, most int) load {
 func (l *load) add(v ref.Val, most int) {
 	l.items++
 	switch v := v.(type) {
-	case types.String:
-		l.bytes += len(v)
-	case types.Bytes:
-		l.bytes += len(v)
+	case types.String, types.Bytes:
+		l.bytes += length(v)
 	case traits.Lister:
 		for i, n := types.Int(0), v.Size().(types.Int); i < n && l.items <= most; i++ {
 			l.add(v.Get(i), most)
@@ -193,9 +205,14 @@ func (l *load) add(v ref.Val, most int) {
 	}
 }
 
-// celDecorators put the guards around calls, and give calls doubles for exact numbers.
-func celDecorators(language *cel.Env, tree *ast.AST, l limits) []interpreter.InterpretableDecoratorV2 {
+// celDecorators put the guards around calls, give calls doubles for exact numbers, and look at the clock in each round
+// of a comprehension. done is where the run keeps what ends with its time.
+func celDecorators(language *cel.Env, tree *ast.AST, l limits, done *<-chan struct{}) []interpreter.InterpretableDecoratorV2 {
 	guards := celGuards(4 * l.output)
+	rounds := map[int64]bool{} // conditions of comprehensions
+	for _, e := range ast.MatchDescendants(ast.NavigateAST(tree), ast.KindMatcher(ast.ComprehensionKind)) {
+		rounds[e.AsComprehension().LoopCondition().ID()] = true
+	}
 	loose := map[int64]bool{} // arguments that may be an exact number
 	heavy := map[int64]bool{} // calls whose arguments may be heavy
 	for _, e := range ast.MatchDescendants(ast.NavigateAST(tree), ast.KindMatcher(ast.CallKind)) {
@@ -211,7 +228,9 @@ func celDecorators(language *cel.Env, tree *ast.AST, l limits) []interpreter.Int
 		}
 		heavy[e.ID()] = guards[call.FunctionName()] != nil && celHeavy(tree, call.FunctionName(), args)
 	}
+	literals := newCELLiterals(tree, language.CELTypeAdapter().(*celAdapter))
 	return []interpreter.InterpretableDecoratorV2{
+		literals.decorate,
 		func(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
 			if call, ok := i.(interpreter.InterpretableCall); ok && heavy[call.ID()] {
 				return celGuarded(language, call, guards[call.Function()])
@@ -219,6 +238,9 @@ func celDecorators(language *cel.Env, tree *ast.AST, l limits) []interpreter.Int
 			return i, nil
 		},
 		func(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
+			if rounds[i.ID()] {
+				return celRound{i, done}, nil
+			}
 			if _, ok := i.(interpreter.InterpretableConst); !ok && loose[i.ID()] {
 				return celDouble{i}, nil
 			}
@@ -253,14 +275,16 @@ func celMayBe(t *types.Type, kinds ...types.Kind) bool {
 
 // celHeavy reports whether a call's guard has anything to look at: operators have scalars mostly.
 func celHeavy(tree *ast.AST, function string, args []ast.Expr) bool {
-	holds := func(e ast.Expr) bool { return celMayBe(tree.GetType(e.ID()), types.ListKind, types.MapKind) }
+	may := func(e ast.Expr, kinds ...types.Kind) bool { return celMayBe(tree.GetType(e.ID()), kinds...) }
 	switch function {
 	case operators.Add: // what a literal adds in a loop, the loop's cost bounds
-		return holds(args[0]) && holds(args[1]) && args[1].Kind() != ast.ListKind
+		return may(args[0], types.ListKind, types.StringKind, types.BytesKind) &&
+			may(args[1], types.ListKind, types.StringKind, types.BytesKind) &&
+			args[1].Kind() != ast.ListKind && args[1].Kind() != ast.LiteralKind
 	case operators.Equals, operators.NotEquals:
-		return holds(args[0]) && holds(args[1])
+		return may(args[0], types.ListKind, types.MapKind) && may(args[1], types.ListKind, types.MapKind)
 	case operators.In:
-		return holds(args[0])
+		return may(args[0], types.ListKind, types.MapKind)
 	}
 	return true
 }
@@ -325,4 +349,25 @@ func (d celDouble) Exec(frame *interpreter.ExecutionFrame) ref.Val {
 // Eval implements interpreter.Interpretable.
 func (d celDouble) Eval(a interpreter.Activation) ref.Val {
 	return interpreter.EvalActivation(a, d.Exec)
+}
+
+// celRound is the condition of a comprehension.
+type celRound struct {
+	interpreter.InterpretableV2
+	done *<-chan struct{}
+}
+
+// Exec implements interpreter.InterpretableV2.
+func (r celRound) Exec(frame *interpreter.ExecutionFrame) ref.Val {
+	select {
+	case <-*r.done:
+		return types.WrapErr(interpreter.InterruptError{})
+	default:
+		return r.InterpretableV2.Exec(frame)
+	}
+}
+
+// Eval implements interpreter.Interpretable.
+func (r celRound) Eval(a interpreter.Activation) ref.Val {
+	return interpreter.EvalActivation(a, r.Exec)
 }

@@ -201,6 +201,7 @@ func TestCELLimits(t *testing.T) {
 		"range":                                `lists.range(1000000000)`,
 		"range that overflows":                 `lists.range(9223372036854775807)`,
 		"doubled string":                       nested("x", `"0123456789"`, "x + x", 40),
+		"doubled string of the event":          nested("x", `data.text`, "x + x", 60),
 		"doubled bytes":                        nested("x", `b"0123456789"`, "x + x", 40),
 		"doubled list":                         nested("x", `[1, 2]`, "x + x", 60),
 		"doubled list, sized":                  nested("x", `[1, 2]`, "x + x", 70) + ".size()",

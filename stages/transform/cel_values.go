@@ -1,41 +1,46 @@
 package transform
 
-// JSON values as CEL sees them, and back: only what a program touches is
-// converted, and what it moves comes out as the very value that went in, so that
-// the encoder finds untouched parts of the document again.
+// JSON values as CEL sees them. Lists and objects keep Go values and convert what
+// a program touches; what it only moves comes out as the very value that went in,
+// so that the encoder finds untouched parts of the document again.
 
 import (
-	"encoding/base64"
 	"encoding/json"
-	"fmt"
+	"maps"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
-	"time"
 
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
 )
 
-// celAdapter makes CEL values of Go values.
-type celAdapter struct{ types.Adapter }
+// celAdapter makes CEL values of Go values. rest does the types that are not here.
+type celAdapter struct{ rest types.Adapter }
 
 // NativeToValue implements types.Adapter.
-func (a celAdapter) NativeToValue(value any) ref.Val {
+func (a *celAdapter) NativeToValue(value any) ref.Val {
 	switch v := value.(type) {
+	case ref.Val:
+		return v
+	case string:
+		return types.String(v)
+	case map[string]any:
+		return &celObject{adapter: a, fields: v}
+	case []any:
+		return &celList{adapter: a, items: v}
 	case json.Number:
 		return celNumber(string(v))
-	case map[string]any:
-		return types.NewMap[string, any](a, v)
-	case []any:
-		return types.NewList[any](a, v)
 	case map[string]string:
 		return types.NewMap[string, string](a, v)
 	case []ref.Val:
 		return types.NewList[ref.Val](a, v)
+	case []string:
+		return types.NewList[string](a, v)
 	}
-	return a.Adapter.NativeToValue(value)
+	return a.rest.NativeToValue(value)
 }
 
 // celNumber is a number that is neither an int nor exactly a double.
@@ -50,8 +55,8 @@ func celNumber(text string) ref.Val {
 	return exact{Double: types.Double(f), text: text}
 }
 
-// exact is a number of which the double that stands for it has lost something. Calls get the double (celDecorators);
-// moved, it stays what it was. It equals nothing but itself.
+// exact is a number of which the double that stands for it has lost something. Calls that count get the double
+// (celDouble); moved, it stays what it was. It equals nothing but itself.
 type exact struct {
 	types.Double
 	text string
@@ -65,14 +70,6 @@ func (x exact) ConvertToType(t ref.Type) ref.Val {
 	return x.Double.ConvertToType(t)
 }
 
-// ConvertToNative implements ref.Val.
-func (x exact) ConvertToNative(t reflect.Type) (any, error) {
-	if t == reflect.TypeFor[json.Number]() {
-		return json.Number(x.text), nil
-	}
-	return x.Double.ConvertToNative(t)
-}
-
 // Equal implements ref.Val.
 func (x exact) Equal(other ref.Val) ref.Val {
 	y, ok := other.(exact)
@@ -82,139 +79,242 @@ func (x exact) Equal(other ref.Val) ref.Val {
 // Value implements ref.Val.
 func (x exact) Value() any { return json.Number(x.text) }
 
-// celWriter makes Go values of CEL values.
-type celWriter struct {
-	// room is what is left of the output in bytes, counted from below: a value that was not in the event takes at
-	// least two.
-	room int
-	// done is closed when the time is up; may be nil.
-	done <-chan struct{}
+// celList is a list: one of the event, or one that the program makes.
+type celList struct {
+	adapter *celAdapter
+	// items are Go values, or CEL values.
+	items []any
+	// weight is what the list takes in JSON at least, in bytes, beside open items; 0 for lists of the event.
+	weight int
+	// open: some items are CEL values, which celWriter converts in place. Only in lists that the program makes.
+	open bool
+	// growing: only the comprehension that makes the list knows it.
+	growing bool
 }
 
-// check is called for each value.
-func (w *celWriter) check() error {
-	if w.room -= 2; w.room < 0 {
-		return fmt.Errorf("%w: the result is too large", errLimit)
-	}
-	select {
-	case <-w.done:
-		return fmt.Errorf("%w: the result took too long", errLimit)
-	default:
-		return nil
-	}
+// put is append.
+func (l *celList) put(v any) {
+	v, weight := plain(v)
+	l.items = append(l.items, v)
+	l.weight += weight
+	l.open = l.open || weight == 0
 }
 
-func (w *celWriter) native(value ref.Val) (any, error) {
-	if err := w.check(); err != nil {
-		return nil, err
-	}
-	switch v := value.(type) {
-	case types.Null:
-		return nil, nil
-	case types.Bool:
-		return bool(v), nil
-	case types.String:
-		w.room -= len(v)
-		return string(v), nil
-	case types.Int:
-		return int(v), nil
-	case types.Uint:
-		return json.Number(strconv.FormatUint(uint64(v), 10)), nil
-	case types.Double:
-		if f := float64(v); !math.IsInf(f, 0) && !math.IsNaN(f) {
-			return f, nil
-		}
-		return nil, fmt.Errorf("the result has the number %v, which JSON cannot have", float64(v))
-	case exact:
-		return json.Number(v.text), nil
-	case types.Bytes:
-		w.room -= len(v)
-		return base64.StdEncoding.EncodeToString(v), nil
-	case types.Timestamp:
-		return v.UTC().Format(time.RFC3339Nano), nil
-	case types.Duration:
-		return strconv.FormatFloat(v.Seconds(), 'f', -1, 64) + "s", nil
-	case *types.Optional:
-		if !v.HasValue() {
-			return nil, fmt.Errorf("the result has an optional without a value; give it one with orValue")
-		}
-		return w.native(v.GetValue())
-	case traits.Lister:
-		return w.list(v)
-	case traits.Mapper:
-		return w.object(v)
-	}
-	return nil, fmt.Errorf("the result has a %s, which JSON cannot have", value.Type().TypeName())
-}
+// slow is the list as cel-go has it.
+func (l *celList) slow() traits.Lister { return types.NewList[any](l.adapter, l.items) }
 
-func (w *celWriter) list(l traits.Lister) (any, error) {
-	if n, ok := l.Size().(types.Int); ok && int(n) > w.room/2 { // Value may build the list
-		return nil, fmt.Errorf("%w: the result is too large", errLimit)
-	}
-	switch items := l.Value().(type) {
-	case []any:
-		return items, nil
-	case []ref.Val:
-		out := make([]any, len(items))
-		for i, item := range items {
-			v, err := w.native(item)
-			if err != nil {
-				return nil, err
+// Add implements traits.Adder.
+func (l *celList) Add(other ref.Val) ref.Val { return l.slow().Add(other) }
+
+// Contains implements traits.Container.
+func (l *celList) Contains(value ref.Val) ref.Val {
+	text, isText := value.(types.String)
+	for _, item := range l.items {
+		if s, ok := item.(string); ok && isText {
+			if s == string(text) {
+				return types.True
 			}
-			out[i] = v
+		} else if types.Equal(l.adapter.NativeToValue(item), value) == types.True {
+			return types.True
 		}
-		return out, nil
 	}
-	n := l.Size().(types.Int)
-	out := make([]any, n)
-	for i := range n {
-		v, err := w.native(l.Get(i))
-		if err != nil {
-			return nil, err
-		}
-		out[i] = v
-	}
-	return out, nil
+	return types.False
 }
 
-func (w *celWriter) object(m traits.Mapper) (map[string]any, error) {
-	switch fields := m.Value().(type) {
-	case map[string]any:
-		return fields, nil
-	case map[ref.Val]ref.Val:
-		out := make(map[string]any, len(fields))
-		for k, item := range fields {
-			if err := w.field(out, k, item); err != nil {
-				return nil, err
-			}
-		}
-		return out, nil
+// ConvertToNative implements ref.Val.
+func (l *celList) ConvertToNative(t reflect.Type) (any, error) { return l.slow().ConvertToNative(t) }
+
+// ConvertToType implements ref.Val.
+func (l *celList) ConvertToType(t ref.Type) ref.Val {
+	if t == types.ListType {
+		return l
 	}
-	out := map[string]any{}
-	for it := m.Iterator(); it.HasNext() == types.True; {
-		k := it.Next()
-		if err := w.field(out, k, m.Get(k)); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	return l.slow().ConvertToType(t)
 }
 
-func (w *celWriter) field(out map[string]any, key, item ref.Val) error {
-	var name string
-	switch k := key.(type) {
-	case types.String:
-		name = string(k)
-	case types.Int, types.Uint, types.Bool: // as CEL's mapping to JSON has it
-		name = string(k.ConvertToType(types.StringType).(types.String))
-	default:
-		return fmt.Errorf("the result has an object with a %s for a field's name", key.Type().TypeName())
+// Equal implements ref.Val.
+func (l *celList) Equal(other ref.Val) ref.Val {
+	o, ok := other.(traits.Lister)
+	if !ok || o.Size() != l.Size() {
+		return types.False
 	}
-	w.room -= len(name)
-	v, err := w.native(item)
+	for i, item := range l.items {
+		if types.Equal(l.adapter.NativeToValue(item), o.Get(types.Int(i))) != types.True {
+			return types.False
+		}
+	}
+	return types.True
+}
+
+// Fold implements traits.Foldable.
+func (l *celList) Fold(f traits.Folder) {
+	for i, item := range l.items {
+		if !f.FoldEntry(i, item) {
+			return
+		}
+	}
+}
+
+// Get implements traits.Indexer.
+func (l *celList) Get(index ref.Val) ref.Val {
+	i, err := types.GetOrError(index)
 	if err != nil {
-		return err
+		return types.WrapErr(err)
 	}
-	out[name] = v
-	return nil
+	if i < 0 || i >= len(l.items) {
+		return types.NewErr("index out of bounds: %d", i)
+	}
+	return l.adapter.NativeToValue(l.items[i])
 }
+
+// GetInt64Index is how cel-go asks for an item without converting it.
+func (l *celList) GetInt64Index(i int64) (any, bool) {
+	if i < 0 || i >= int64(len(l.items)) {
+		return nil, false
+	}
+	return l.items[i], true
+}
+
+// IsZeroValue implements traits.Zeroer.
+func (l *celList) IsZeroValue() bool { return len(l.items) == 0 }
+
+// Iterator implements traits.Iterable.
+func (l *celList) Iterator() traits.Iterator { return l.slow().Iterator() }
+
+// Size implements traits.Sizer.
+func (l *celList) Size() ref.Val { return types.Int(len(l.items)) }
+
+// Type implements ref.Val.
+func (l *celList) Type() ref.Type { return types.ListType }
+
+// Value implements ref.Val.
+func (l *celList) Value() any { return l.items }
+
+// celObject is an object: one of the event, or one that the program makes.
+type celObject struct {
+	adapter *celAdapter
+	// fields are Go values, or CEL values.
+	fields map[string]any
+	// weight is what the object takes in JSON at least, in bytes, beside open fields; 0 for objects of the event.
+	weight int
+	// open are the fields that are CEL values, which celWriter converts in place. Only in objects that the program
+	// makes.
+	open []string
+}
+
+// put sets a field that is not there yet.
+func (o *celObject) put(name string, v any) {
+	v, weight := plain(v)
+	o.fields[name] = v
+	o.weight += weight + len(name)
+	if weight == 0 {
+		o.open = append(o.open, name)
+	}
+}
+
+// plain makes a Go value of a CEL value if that is a matter of a few ns, and says what it takes in JSON at least,
+// in bytes; 0 when it does not.
+func plain(v any) (any, int) {
+	switch x := v.(type) {
+	case string:
+		return v, 2 + len(x) // not x, which would be allocated
+	case nil, bool, int, float64, json.Number, map[string]any, []any:
+		return v, 2
+	case types.String:
+		return string(x), 2 + len(x)
+	case types.Bool:
+		return bool(x), 2
+	case types.Int:
+		return int(x), 2
+	case types.Null:
+		return nil, 2
+	}
+	return v, 0
+}
+
+// slow is the object as cel-go has it.
+func (o *celObject) slow() traits.Mapper { return types.NewMap[string, any](o.adapter, o.fields) }
+
+// Contains implements traits.Container.
+func (o *celObject) Contains(key ref.Val) ref.Val {
+	k, ok := key.(types.String)
+	if ok {
+		_, ok = o.fields[string(k)]
+	}
+	return types.Bool(ok)
+}
+
+// ConvertToNative implements ref.Val.
+func (o *celObject) ConvertToNative(t reflect.Type) (any, error) { return o.slow().ConvertToNative(t) }
+
+// ConvertToType implements ref.Val.
+func (o *celObject) ConvertToType(t ref.Type) ref.Val {
+	if t == types.MapType {
+		return o
+	}
+	return o.slow().ConvertToType(t)
+}
+
+// Equal implements ref.Val.
+func (o *celObject) Equal(other ref.Val) ref.Val {
+	m, ok := other.(traits.Mapper)
+	if !ok || m.Size() != o.Size() {
+		return types.False
+	}
+	for k, field := range o.fields {
+		v, found := m.Find(types.String(k))
+		if !found || types.Equal(o.adapter.NativeToValue(field), v) != types.True {
+			return types.False
+		}
+	}
+	return types.True
+}
+
+// Find implements traits.Mapper.
+func (o *celObject) Find(key ref.Val) (ref.Val, bool) {
+	if k, ok := key.(types.String); ok {
+		if v, ok := o.fields[string(k)]; ok {
+			return o.adapter.NativeToValue(v), true
+		}
+	}
+	return nil, false
+}
+
+// FindStringKey is how cel-go asks for a field without converting it.
+func (o *celObject) FindStringKey(k string) (any, bool) {
+	v, ok := o.fields[k]
+	return v, ok
+}
+
+// Fold implements traits.Foldable, in the order of the names: the same event gives the same result each time.
+func (o *celObject) Fold(f traits.Folder) {
+	for _, k := range slices.Sorted(maps.Keys(o.fields)) {
+		if !f.FoldEntry(types.String(k), o.fields[k]) {
+			return
+		}
+	}
+}
+
+// Get implements traits.Indexer.
+func (o *celObject) Get(key ref.Val) ref.Val {
+	v, ok := o.Find(key)
+	if !ok {
+		return types.NewErr("no such key: %v", key)
+	}
+	return v
+}
+
+// IsZeroValue implements traits.Zeroer.
+func (o *celObject) IsZeroValue() bool { return len(o.fields) == 0 }
+
+// Iterator implements traits.Iterable.
+func (o *celObject) Iterator() traits.Iterator { return o.slow().Iterator() }
+
+// Size implements traits.Sizer.
+func (o *celObject) Size() ref.Val { return types.Int(len(o.fields)) }
+
+// Type implements ref.Val.
+func (o *celObject) Type() ref.Type { return types.MapType }
+
+// Value implements ref.Val.
+func (o *celObject) Value() any { return o.fields }
