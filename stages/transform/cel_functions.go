@@ -82,13 +82,13 @@ func celCopy(adapter *celAdapter, without map[string]bool, objects ...ref.Val) r
 	out := &celObject{adapter: adapter, fields: make(map[string]any, n)}
 	put := func(name string, v any) {
 		if _, twice := out.fields[name]; !twice && !without[name] {
-			out.put(name, v)
+			out.fields[name] = out.count(name, v)
 		}
 	}
 	for _, object := range objects {
 		switch o := object.(type) {
 		case *celObject:
-			for name, v := range o.fields {
+			for name, v := range o.all() {
 				put(name, v)
 			}
 		case traits.Mapper:

@@ -179,13 +179,13 @@ type celObjectNode struct {
 
 // Exec implements interpreter.InterpretableV2.
 func (n *celObjectNode) Exec(frame *interpreter.ExecutionFrame) ref.Val {
-	object := &celObject{adapter: n.adapter, fields: make(map[string]any, len(n.parts))}
+	object := &celObject{adapter: n.adapter, names: n.names, vals: make([]any, len(n.parts))}
 	for i := range n.parts {
 		v, err := n.parts[i].value(frame)
 		if err != nil {
 			return err
 		}
-		object.put(n.names[i], v)
+		object.vals[i] = object.count(n.names[i], v)
 	}
 	if costs := frame.CostTracker(); costs != nil {
 		costs.CreateMap(n.id, nil)

@@ -195,21 +195,32 @@ type celObject struct {
 	adapter *celAdapter
 	// fields are Go values, or CEL values.
 	fields map[string]any
+	// names and vals are what a literal has until somebody asks for fields.
+	names []string
+	vals  []any
 	// weight is what the object takes in JSON at least, in bytes, beside open fields; 0 for objects of the event.
 	weight int
-	// open are the fields that are CEL values, which celWriter converts in place. Only in objects that the program
-	// makes.
-	open []string
+	// open: some fields are CEL values, which celWriter converts in place. Only in objects that the program makes.
+	open bool
 }
 
-// put sets a field that is not there yet.
-func (o *celObject) put(name string, v any) {
+// count adds a field's value to what the writer needs to know.
+func (o *celObject) count(name string, v any) any {
 	v, weight := plain(v)
-	o.fields[name] = v
 	o.weight += weight + len(name)
-	if weight == 0 {
-		o.open = append(o.open, name)
+	o.open = o.open || weight == 0
+	return v
+}
+
+// all are the fields.
+func (o *celObject) all() map[string]any {
+	if o.fields == nil {
+		o.fields = make(map[string]any, len(o.names))
+		for i, name := range o.names {
+			o.fields[name] = o.vals[i]
+		}
 	}
+	return o.fields
 }
 
 // plain makes a Go value of a CEL value if that is a matter of a few ns, and says what it takes in JSON at least,
@@ -233,13 +244,13 @@ func plain(v any) (any, int) {
 }
 
 // slow is the object as cel-go has it.
-func (o *celObject) slow() traits.Mapper { return types.NewMap[string, any](o.adapter, o.fields) }
+func (o *celObject) slow() traits.Mapper { return types.NewMap[string, any](o.adapter, o.all()) }
 
 // Contains implements traits.Container.
 func (o *celObject) Contains(key ref.Val) ref.Val {
 	k, ok := key.(types.String)
 	if ok {
-		_, ok = o.fields[string(k)]
+		_, ok = o.all()[string(k)]
 	}
 	return types.Bool(ok)
 }
@@ -261,7 +272,7 @@ func (o *celObject) Equal(other ref.Val) ref.Val {
 	if !ok || m.Size() != o.Size() {
 		return types.False
 	}
-	for k, field := range o.fields {
+	for k, field := range o.all() {
 		v, found := m.Find(types.String(k))
 		if !found || types.Equal(o.adapter.NativeToValue(field), v) != types.True {
 			return types.False
@@ -273,7 +284,7 @@ func (o *celObject) Equal(other ref.Val) ref.Val {
 // Find implements traits.Mapper.
 func (o *celObject) Find(key ref.Val) (ref.Val, bool) {
 	if k, ok := key.(types.String); ok {
-		if v, ok := o.fields[string(k)]; ok {
+		if v, ok := o.all()[string(k)]; ok {
 			return o.adapter.NativeToValue(v), true
 		}
 	}
@@ -282,14 +293,14 @@ func (o *celObject) Find(key ref.Val) (ref.Val, bool) {
 
 // FindStringKey is how cel-go asks for a field without converting it.
 func (o *celObject) FindStringKey(k string) (any, bool) {
-	v, ok := o.fields[k]
+	v, ok := o.all()[k]
 	return v, ok
 }
 
 // Fold implements traits.Foldable, in the order of the names: the same event gives the same result each time.
 func (o *celObject) Fold(f traits.Folder) {
-	for _, k := range slices.Sorted(maps.Keys(o.fields)) {
-		if !f.FoldEntry(types.String(k), o.fields[k]) {
+	for _, k := range slices.Sorted(maps.Keys(o.all())) {
+		if !f.FoldEntry(types.String(k), o.all()[k]) {
 			return
 		}
 	}
@@ -305,16 +316,16 @@ func (o *celObject) Get(key ref.Val) ref.Val {
 }
 
 // IsZeroValue implements traits.Zeroer.
-func (o *celObject) IsZeroValue() bool { return len(o.fields) == 0 }
+func (o *celObject) IsZeroValue() bool { return len(o.all()) == 0 }
 
 // Iterator implements traits.Iterable.
 func (o *celObject) Iterator() traits.Iterator { return o.slow().Iterator() }
 
 // Size implements traits.Sizer.
-func (o *celObject) Size() ref.Val { return types.Int(len(o.fields)) }
+func (o *celObject) Size() ref.Val { return types.Int(len(o.all())) }
 
 // Type implements ref.Val.
 func (o *celObject) Type() ref.Type { return types.MapType }
 
 // Value implements ref.Val.
-func (o *celObject) Value() any { return o.fields }
+func (o *celObject) Value() any { return o.all() }

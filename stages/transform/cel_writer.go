@@ -109,20 +109,42 @@ func (w *celWriter) madeList(l *celList) (any, error) {
 
 // madeObject is madeList of objects.
 func (w *celWriter) madeObject(o *celObject) (any, error) {
-	if len(o.open) > 0 {
+	if o.open {
 		before := w.room
-		for _, name := range o.open {
-			v, err := w.native(o.fields[name].(ref.Val))
-			if err != nil {
-				return nil, err
-			}
-			o.fields[name] = v
+		o.open = false
+		if err := w.close(o); err != nil {
+			return nil, err
 		}
-		o.open = nil
 		o.weight += before - w.room
 		w.room = before
 	}
-	return o.fields, w.take(o.weight)
+	return o.all(), w.take(o.weight)
+}
+
+// close converts the fields that are CEL values.
+func (w *celWriter) close(o *celObject) error {
+	if o.fields == nil {
+		for i, field := range o.vals {
+			if value, ok := field.(ref.Val); ok {
+				v, err := w.native(value)
+				if err != nil {
+					return err
+				}
+				o.vals[i] = v
+			}
+		}
+		return nil
+	}
+	for name, field := range o.fields {
+		if value, ok := field.(ref.Val); ok {
+			v, err := w.native(value)
+			if err != nil {
+				return err
+			}
+			o.fields[name] = v
+		}
+	}
+	return nil
 }
 
 // list is a list as cel-go makes them.
