@@ -26,8 +26,10 @@ type env struct {
 	value    any
 	dataErr  error
 	parsed   bool
-	// clock is now once somebody has asked.
-	clock time.Time
+	// started is when the rule began, by clock; 0 when nobody has looked.
+	started time.Duration
+	// present is now once somebody has asked.
+	present time.Time
 }
 
 // show makes ev the event that programs see. Nothing is looked at before a program runs.
@@ -35,7 +37,7 @@ func (e *env) show(ev *stages.Event) {
 	e.event = ev
 	e.changed()
 	e.changedData()
-	e.clock = time.Time{}
+	e.present = time.Time{}
 }
 
 // changed says that the event's attributes or metadata are not what they were.
@@ -67,24 +69,17 @@ func (e *env) attributes() {
 	ev := e.event
 	e.id, e.source, e.typ = textOf(ev.ID.Value), textOf(ev.Source.Value), textOf(ev.Type.Value)
 	e.partitionKey = textOf(ev.PartitionKey.Value)
-	e.subject, e.contentType = "", ""
-	if ev.More {
-		e.subject, e.contentType = textOf(ev.Subject.Value), textOf(ev.DataContentType.Value)
-	}
-	e.client = ""
-	if ev.Msg.Client != nil {
-		e.client = ev.Msg.Client.Name
-	}
+	e.subject, e.contentType, e.client = subjectOf(ev), contentTypeOf(ev), clientOf(ev)
 	e.shown = true
 }
 
 // time is the event's time, now the current one (one look at the clock an event).
 func (e *env) time() time.Time { return e.event.Time() }
 func (e *env) now() time.Time {
-	if e.clock.IsZero() {
-		e.clock = time.Now().UTC()
+	if e.present.IsZero() {
+		e.present = time.Now().UTC()
 	}
-	return e.clock
+	return e.present
 }
 
 // metadata are the event's metadata, built on first use. Of an entry that is there twice the last one counts.
