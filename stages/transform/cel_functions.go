@@ -4,8 +4,6 @@ package transform
 // beside them.
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"sync"
 
 	"cel.dev/cel-go/cel"
@@ -49,10 +47,7 @@ func celFunctions(adapter *celAdapter) []cel.EnvOption {
 	object := cel.MapType(cel.StringType, cel.DynType)
 	return []cel.EnvOption{
 		cel.Function("sha256", cel.Overload("sha256_string", []*cel.Type{cel.StringType}, cel.StringType,
-			cel.UnaryBinding(func(v ref.Val) ref.Val {
-				sum := sha256.Sum256([]byte(str(v)))
-				return types.String(hex.EncodeToString(sum[:]))
-			}))),
+			cel.UnaryBinding(func(v ref.Val) ref.Val { return types.String(sha256Text(str(v))) }))),
 		cel.Function("hash", cel.Overload("hash_string", []*cel.Type{cel.StringType}, cel.IntType,
 			cel.UnaryBinding(func(v ref.Val) ref.Val { return types.Int(hashText(str(v))) }))),
 		// merge has the fields of both objects; those of the second win.
@@ -121,13 +116,4 @@ func celCosts() cel.ProgramOption {
 		cost.OverloadTracker("merge_map_map", fields),
 		cost.OverloadTracker("omit_map_list", fields),
 	)
-}
-
-// hashText is FNV-1a in 63 bits: never negative, so that % gives shares.
-func hashText(s string) int64 {
-	h := uint64(14695981039346656037)
-	for i := range len(s) {
-		h = (h ^ uint64(s[i])) * 1099511628211
-	}
-	return int64(h >> 1)
 }

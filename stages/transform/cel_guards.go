@@ -31,18 +31,18 @@ const (
 	celPattern = 1000
 )
 
-// guard reports why a call with these arguments is too much work; nil when it is not.
-type guard func(args []ref.Val) error
+// celGuard reports why a call with these arguments is too much work; nil when it is not.
+type celGuard func(args []ref.Val) error
 
 // celGuards are the calls to look at. text is the most bytes of a string.
-func celGuards(text int) map[string]guard {
+func celGuards(text int) map[string]celGuard {
 	made := func(what string, n int) error {
 		if n > text {
 			return fmt.Errorf("%w: %s would make a string of %d bytes", errLimit, what, n)
 		}
 		return nil
 	}
-	return map[string]guard{
+	return map[string]celGuard{
 		operators.Add: func(args []ref.Val) error {
 			if err := few("a list", size(args[0])+size(args[1])); err != nil {
 				return err
@@ -97,7 +97,7 @@ func few(what string, items int) error {
 }
 
 // seen bounds the items that are looked at.
-func seen(what string) guard {
+func seen(what string) celGuard {
 	return func(args []ref.Val) error {
 		for _, arg := range args {
 			if weigh(arg, celItems).work() > celItems {
@@ -109,7 +109,7 @@ func seen(what string) guard {
 }
 
 // paired bounds the comparisons of each item of the first list with each of the last.
-func paired(what string) guard {
+func paired(what string) celGuard {
 	return func(args []ref.Val) error {
 		last := args[len(args)-1]
 		if multiply(size(args[0]), weigh(last, celPairs).work()) > celPairs {
@@ -206,8 +206,8 @@ func (l *load) add(v ref.Val, most int) {
 }
 
 // celDecorators put the guards around calls, give calls doubles for exact numbers, and look at the clock in each round
-// of a comprehension. done is where the run keeps what ends with its time.
-func celDecorators(language *cel.Env, tree *ast.AST, l limits, done *<-chan struct{}) []interpreter.InterpretableDecoratorV2 {
+// of a comprehension.
+func celDecorators(language *cel.Env, tree *ast.AST, l limits, clock *celClock) []interpreter.InterpretableDecoratorV2 {
 	guards := celGuards(4 * l.output)
 	rounds := map[int64]bool{} // conditions of comprehensions
 	for _, e := range ast.MatchDescendants(ast.NavigateAST(tree), ast.KindMatcher(ast.ComprehensionKind)) {
@@ -239,7 +239,7 @@ func celDecorators(language *cel.Env, tree *ast.AST, l limits, done *<-chan stru
 		},
 		func(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
 			if rounds[i.ID()] {
-				return celRound{i, done}, nil
+				return celRound{i, clock}, nil
 			}
 			if _, ok := i.(interpreter.InterpretableConst); !ok && loose[i.ID()] {
 				return celDouble{i}, nil
@@ -290,7 +290,7 @@ func celHeavy(tree *ast.AST, function string, args []ast.Expr) bool {
 }
 
 // celGuarded is the call behind its guard.
-func celGuarded(language *cel.Env, call interpreter.InterpretableCall, g guard) (interpreter.InterpretableV2, error) {
+func celGuarded(language *cel.Env, call interpreter.InterpretableCall, g celGuard) (interpreter.InterpretableV2, error) {
 	body, err := celBody(language, call)
 	if err != nil {
 		return nil, err
@@ -354,17 +354,15 @@ func (d celDouble) Eval(a interpreter.Activation) ref.Val {
 // celRound is the condition of a comprehension.
 type celRound struct {
 	interpreter.InterpretableV2
-	done *<-chan struct{}
+	clock *celClock
 }
 
 // Exec implements interpreter.InterpretableV2.
 func (r celRound) Exec(frame *interpreter.ExecutionFrame) ref.Val {
-	select {
-	case <-*r.done:
+	if r.clock.over() {
 		return types.WrapErr(interpreter.InterruptError{})
-	default:
-		return r.InterpretableV2.Exec(frame)
 	}
+	return r.InterpretableV2.Exec(frame)
 }
 
 // Eval implements interpreter.Interpretable.

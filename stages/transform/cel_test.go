@@ -15,49 +15,52 @@ import (
 func TestCELSees(t *testing.T) {
 	for _, c := range []struct{ program, want string }{
 		{`[id, source, type, subject, data_content_type, partition_key, gateway, client]`,
-			`["e-1","/shop","order.created","orders/1","application/json","48213","gw-1","ada"]`},
-		{`time`, `"2023-11-14T22:13:20.123Z"`},
-		{`time.getFullYear()`, `2023`},
-		{`now > time`, `true`},
-		{`now - now < duration("1s")`, `true`},
+			`["018f2d1e-7c3a-7b61-9a3e-2f6c1d0b8a55","/shop/checkout","order.created","order/4711","application/json","customer-42","gateway-1","192.0.2.7"]`},
+		{`time`, `"2026-09-18T10:11:07.123Z"`},
+		{`time.getFullYear()`, `2026`},
+		{`now > timestamp("2026-01-01T00:00:00Z")`, `true`},
+		{`now == now`, `true`},
 		{`duration("1.5s")`, `"1.5s"`},
-		{`metadata`, `{"trace":"t-1"}`},
-		{`metadata["trace"]`, `"t-1"`},
+		{`metadata`, `{"tenant":"acme","traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}`},
+		{`metadata["tenant"] + metadata.tenant`, `"acmeacme"`},
 		{`"x" in metadata`, `false`},
-		{`type(type)`, ``},
-		{`data.customer.address.city`, `"London"`},
-		{`data.items.map(i, i.sku)`, `["BK-1042","PN-0007","LP-9900"]`},
-		{`data.items.filter(i, i.quantity > 2).size()`, `2`},
-		{`data.items[1].price * 2.0`, `2.2`},
+		{`data.shipping.address.city`, `"Springfield"`},
+		{`data.items.map(i, i.sku)`, `["A-1001","B-2002"]`},
+		{`data.items.filter(i, i.quantity > 1).size()`, `1`},
+		{`data.items[0].price * 2.0`, `179.9`},
 		{`has(data.nope) ? 1 : 2`, `2`},
 		{`data.?nope.orValue("none")`, `"none"`},
-		{`{"a": 1, ?"b": data.?nope, ?"c": data.?paid}`, `{"a":1,"c":true}`},
-		{`data.coupon`, `null`},
-		{`data.coupon == null`, `true`},
+		{`{"a": 1, ?"b": data.?nope, ?"c": data.?test}`, `{"a":1,"c":false}`},
+		{`data.note`, `null`},
+		{`data.note == null`, `true`},
+		{`[]`, `[]`},
+		{`{}`, `{}`},
 		{`{1: "a", true: "b", 2u: "c"}`, `{"1":"a","2":"c","true":"b"}`},
 		{`{"k": b"ab"}`, `{"k":"YWI="}`},
 		{`18446744073709551615u`, `18446744073709551615`},
-		{`data.note.lowerAscii().replace("door", "gate")`, `"leave it at the gate"`},
-		{`base64.encode(bytes(id))`, `"ZS0x"`},
+		{`data.items[0].name.lowerAscii().replace("coffee", "tea")`, `"tea grinder"`},
+		{`base64.encode(bytes(client))`, `"MTkyLjAuMi43"`},
 		{`sha256("abc")`, `"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"`},
 		{`hash("abc") == hash("abc") && hash("abc") != hash("abd") && hash("abc") >= 0`, `true`},
-		{`merge(data.customer.address, {"zip": "", "x": [data.paid]})`, `{"city":"London","country":"GB","x":[true],"zip":""}`},
-		{`omit(data.customer.address, ["zip", "nope"])`, `{"city":"London","country":"GB"}`},
-		{`data.customer.address.transformMap(k, v, k == "zip" ? "***" : v)`, `{"city":"London","country":"GB","zip":"***"}`},
-		{`cel.bind(x, data.total, [x, x])`, `[65.85,65.85]`},
+		{`merge(data.shipping.address, {"zip": "", "x": [data.test]})`, `{"city":"Springfield","country":"US","x":[false],"zip":""}`},
+		{`merge({"a": 1}, {"b": {"c": data.customer.tier}})`, `{"a":1,"b":{"c":"gold"}}`},
+		{`merge(metadata, {"tenant": data.items})`, `{"tenant":[{"sku":"A-1001","name":"Coffee grinder","quantity":1,"price":89.95},` +
+			`{"sku":"B-2002","name":"Beans \"dark\", 1 kg","quantity":2,"price":20.00}],"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}`},
+		{`omit(data.shipping.address, ["zip", "nope"])`, `{"city":"Springfield","country":"US"}`},
+		{`data.shipping.address.transformMap(k, v, k == "zip" ? "***" : v)`, `{"city":"Springfield","country":"US","zip":"***"}`},
+		{`data.shipping.address.map(k, k)`, `["city","country","zip"]`},
+		{`cel.bind(x, data.amount, [x, x])`, `[129.95,129.95]`},
 		{`[3, 1, 2].sort()`, `[1,2,3]`},
-		{`"%s has %d".format([client, 2])`, `"ada has 2"`},
+		{`"%s has %d".format([client, 2])`, `"192.0.2.7 has 2"`},
 		{`math.greatest([1, 5, 3])`, `5`},
 		{`sets.contains([1, 2], [2])`, `true`},
-		{`data.items.map(i, i.tag == "x" || true)`, `[true,true,true]`},
+		{`data.items.map(i, i.tag == "x" || true)`, `[true,true]`},
 	} {
-		if c.want == "" {
-			continue
-		}
-		out, err := evalWith(t, celEngine{}, c.program, testEnv(t, order), testLimits)
+		e := testEnv(sampleData)
+		out, err := evalWith(t, celEngine{}, c.program, e, testLimits)
 		if err != nil {
 			t.Errorf("%s: %v", c.program, err)
-		} else if got := asJSON(t, out.value); got != c.want || out.isText {
+		} else if got := asJSON(t, e, out.value); got != c.want || out.isText {
 			t.Errorf("%s = %s, want %s", c.program, got, c.want)
 		}
 	}
@@ -67,8 +70,12 @@ func TestCELSees(t *testing.T) {
 func TestCELMoves(t *testing.T) {
 	const data = `{"o":{"a":[1]},"l":[{"b":2}],"m":-0,"big":9007199254740993,"u":18446744073709551615,"x":1e400,
 		"long":0.12345678901234567890123,"huge":123456789012345678901234567890}`
-	e := testEnv(t, data)
-	in := e.fakeData.(map[string]any)
+	e := testEnv(data)
+	value, err := e.data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := value.(map[string]any)
 	eval := func(program string) any {
 		t.Helper()
 		out, err := evalWith(t, celEngine{}, program, e, testLimits)
@@ -77,26 +84,26 @@ func TestCELMoves(t *testing.T) {
 		}
 		return out.value
 	}
-	if !same(eval(`data`), in) || !same(eval(`true ? data : {}`), in) || !same(eval(`cel.bind(d, data, d)`), in) {
+	if !oneAndTheSame(eval(`data`), in) || !oneAndTheSame(eval(`true ? data : {}`), in) || !oneAndTheSame(eval(`cel.bind(d, data, d)`), in) {
 		t.Fatal("data is another value")
 	}
 	wrapped := eval(`{"o": data.o, "l": data.l, "first": data.l[0], "all": data.l.map(i, i), "some": data.l.filter(i, true)}`).(map[string]any)
 	first := in["l"].([]any)[0]
-	if !same(wrapped["o"], in["o"]) || !same(wrapped["l"], in["l"]) || !same(wrapped["first"], first) ||
-		!same(wrapped["all"].([]any)[0], first) || !same(wrapped["some"].([]any)[0], first) {
+	if !oneAndTheSame(wrapped["o"], in["o"]) || !oneAndTheSame(wrapped["l"], in["l"]) || !oneAndTheSame(wrapped["first"], first) ||
+		!oneAndTheSame(wrapped["all"].([]any)[0], first) || !oneAndTheSame(wrapped["some"].([]any)[0], first) {
 		t.Fatal("a moved value is another one")
 	}
 	merged := eval(`merge(data, {"extra": data.l})`).(map[string]any)
-	if !same(merged["o"], in["o"]) || !same(merged["extra"], in["l"]) || same(merged, in) || len(in) != 8 {
+	if !oneAndTheSame(merged["o"], in["o"]) || !oneAndTheSame(merged["extra"], in["l"]) || oneAndTheSame(merged, in) || len(in) != 8 {
 		t.Fatal("merge copies what it need not, or writes into the event")
 	}
-	if !same(eval(`omit(data, ["x"])`).(map[string]any)["o"], in["o"]) || len(in) != 8 {
+	if !oneAndTheSame(eval(`omit(data, ["x"])`).(map[string]any)["o"], in["o"]) || len(in) != 8 {
 		t.Fatal("omit copies what it need not, or writes into the event")
 	}
 	for _, name := range []string{"big", "u", "x", "long", "huge"} {
 		for _, program := range []string{"data." + name, "[data." + name + "][0]", "[[1],[2]].map(x, data." + name + ")[1]",
 			"data.?" + name + ".orValue(0)", "merge({}, {'v': data." + name + "}).v"} {
-			if got, want := asJSON(t, eval(program)), asJSON(t, in[name]); got != want {
+			if got, want := asJSON(t, e, eval(program)), asJSON(t, e, in[name]); got != want {
 				t.Errorf("%s = %s, want %s", program, got, want)
 			}
 		}
@@ -108,7 +115,7 @@ func TestCELMoves(t *testing.T) {
 
 // A number that no double is counts as the nearest one, and equals only itself.
 func TestCELCountsWithExactNumbers(t *testing.T) {
-	e := testEnv(t, `{"long":0.12345678901234567890123,"also":0.12345678901234567890124,"huge":1e400,"u":18446744073709551615}`)
+	e := testEnv(`{"long":0.12345678901234567890123,"also":0.12345678901234567890124,"huge":1e400,"u":18446744073709551615}`)
 	for program, want := range map[string]string{
 		`data.long < 0.2 && data.long > 0.1`:            `true`,
 		`data.long + 1.0 < 1.2`:                         `true`,
@@ -126,14 +133,14 @@ func TestCELCountsWithExactNumbers(t *testing.T) {
 		out, err := evalWith(t, celEngine{}, program, e, testLimits)
 		if err != nil {
 			t.Errorf("%s: %v", program, err)
-		} else if got := asJSON(t, out.value); got != want {
+		} else if got := asJSON(t, e, out.value); got != want {
 			t.Errorf("%s = %s, want %s", program, got, want)
 		}
 	}
 }
 
 func TestCELGivesText(t *testing.T) {
-	out, err := evalWith(t, celEngine{}, `bytes("plain")`, testEnv(t, order), testLimits)
+	out, err := evalWith(t, celEngine{}, `bytes("plain")`, testEnv(sampleData), testLimits)
 	if err != nil || !out.isText || string(out.text) != "plain" {
 		t.Fatalf("%+v, %v", out, err)
 	}
@@ -163,27 +170,23 @@ func TestCELFails(t *testing.T) {
 	for _, c := range []struct{ program, want string }{
 		{`data.nope`, `1:5: no such key: nope`},
 		{`{"a": data.items[7]}`, `index out of bounds: 7`},
-		{`1 / (size(id) - 3)`, `division by zero`},
-		{`data.total * 2`, `no such overload`},
+		{`1 / (size(id) - 36)`, `division by zero`},
+		{`data.amount * 2`, `no such overload`},
 		{`1.0 / 0.0`, `+Inf, which JSON cannot have`},
 		{`[double("NaN")]`, `NaN, which JSON cannot have`},
 		{`type(1)`, `which JSON cannot have`},
-		{`{1.5: 2}`, ``},
 		{`data.?nope`, `optional without a value`},
 	} {
-		if c.want == "" {
-			continue
-		}
-		_, err := evalWith(t, celEngine{}, c.program, testEnv(t, order), testLimits)
+		_, err := evalWith(t, celEngine{}, c.program, testEnv(sampleData), testLimits)
 		if err == nil || !strings.Contains(err.Error(), c.want) || errors.Is(err, errLimit) {
 			t.Errorf("%s: %v, want %s", c.program, err, c.want)
 		}
 	}
-	e := testEnv(t, "")
-	if _, err := evalWith(t, celEngine{}, `data.a`, e, testLimits); !errors.Is(err, e.fakeErr) {
+	e := testEnv("")
+	if _, err := evalWith(t, celEngine{}, `data.a`, e, testLimits); err == nil || !strings.Contains(err.Error(), "data is empty") {
 		t.Errorf("data that is not JSON: %v", err)
 	}
-	if out, err := evalWith(t, celEngine{}, `id`, e, testLimits); err != nil || out.value != "e-1" {
+	if out, err := evalWith(t, celEngine{}, `id`, e, testLimits); err != nil || out.value != e.id {
 		t.Errorf("a program that does not look at data: %v, %v", out, err)
 	}
 }
@@ -228,7 +231,7 @@ func TestCELLimits(t *testing.T) {
 		"two variables":                        `data.n.transformMap(i, v, data.n.transformMap(j, w, i + j))`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := testEnv(t, many)
+			e := testEnv(many)
 			p, err := celEngine{}.compile(program, testLimits)
 			if err != nil {
 				t.Fatal(err)

@@ -20,9 +20,8 @@ import (
 type celWriter struct {
 	// room is what is left of the output in bytes, counted from below: a value that was not in the event takes at
 	// least two.
-	room int
-	// done is closed when the time is up; may be nil.
-	done <-chan struct{}
+	room  int
+	clock *celClock
 }
 
 // take counts what a value takes.
@@ -30,12 +29,10 @@ func (w *celWriter) take(bytes int) error {
 	if w.room -= bytes; w.room < 0 {
 		return fmt.Errorf("%w: the result is too large", errLimit)
 	}
-	select {
-	case <-w.done:
+	if w.clock.over() {
 		return fmt.Errorf("%w: the program took too long", errLimit)
-	default:
-		return nil
 	}
+	return nil
 }
 
 func (w *celWriter) native(value ref.Val) (any, error) {
