@@ -53,4 +53,8 @@ type output struct {
 var errLimit = errors.New("limit")
 
 // engines are the languages by the name of their variable.
-var engines = map[string]engine{}
+var engines = map[string]engine{
+	"EXPR":     exprEngine{},
+	"CEL":      celEngine{},
+	"TEMPLATE": templateEngine{},
+}

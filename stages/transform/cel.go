@@ -1,0 +1,211 @@
+package transform
+
+// CEL (cel-go): a program is one expression. What bounds it is in cel_guards.go,
+// what values are in cel_values.go, and what becomes of them in cel_writer.go.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/cost"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/interpreter"
+)
+
+// celCost is the most that one evaluation may cost in CEL's own units: about one a step, 13 for an item of a list that
+// map makes, a tenth a byte of text that is read. What this bounds is memory; the clock is there for time: 10^7 units
+// take half a second at least.
+const celCost = 10_000_000
+
+// celDepth bounds how deep a program's text may nest (the parser recurses, and so does the evaluation).
+const celDepth = 100
+
+type celEngine struct{}
+
+// celProgram is what the workers share. Each plans the program for itself, so that its parts can have memory.
+type celProgram struct {
+	language *cel.Env
+	checked  *cel.Ast
+	limits   limits
+}
+
+func (celEngine) compile(source string, l limits) (program, error) {
+	if len(source) > maxSource {
+		return nil, fmt.Errorf("the program has %d bytes; %d are the most", len(source), maxSource)
+	}
+	language, err := celLanguage()
+	if err != nil {
+		return nil, err
+	}
+	checked, issues := language.Compile(source)
+	if issues.Err() != nil {
+		return nil, celIssues(issues)
+	}
+	p := &celProgram{language: language, checked: checked, limits: l}
+	if err := new(celRun).plan(p); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// celIssues are the compiler's complaints in one line.
+func celIssues(issues *cel.Issues) error {
+	var all []string
+	for _, e := range issues.Errors() {
+		if len(all) == 5 {
+			all = append(all, "...")
+			break
+		}
+		all = append(all, fmt.Sprintf("%d:%d: %s", e.Location.Line(), e.Location.Column()+1, e.Message))
+	}
+	return errors.New(strings.Join(all, "; "))
+}
+
+func (p *celProgram) newRun() run {
+	r := new(celRun)
+	if err := r.plan(p); err != nil {
+		return failedRun{err} // compile has planned the same
+	}
+	return r
+}
+
+// failedRun says what came in the way of a run.
+type failedRun struct{ err error }
+
+func (f failedRun) eval(context.Context, *env) (output, error) { return output{}, f.err }
+
+// celRun is also what the program resolves names with.
+type celRun struct {
+	program cel.Program
+	// info leads from the parts of the program to their places in its text.
+	info   *ast.SourceInfo
+	output int
+	// used counts the cost of an evaluation; unused is what it begins with.
+	used, unused *cost.Tracker
+
+	// env is that of the event at hand, and clock tells when its time is up.
+	env   *env
+	clock celClock
+}
+
+func (r *celRun) plan(p *celProgram) error {
+	tree := p.checked.NativeRep()
+	options := []cel.ProgramOption{cel.CostLimit(celCost), celCosts(), cel.EvalOptions(cel.OptOptimize)}
+	for _, decorate := range celDecorators(p.language, tree, p.limits, &r.clock) {
+		options = append(options, cel.CustomDecoratorV2(decorate))
+	}
+	var err error
+	r.program, err = p.language.Program(p.checked, options...)
+	r.info, r.output = tree.SourceInfo(), p.limits.output
+	return err
+}
+
+func (r *celRun) eval(ctx context.Context, e *env) (output, error) {
+	r.env, r.clock.ctx = e, ctx
+	frame, err := interpreter.NewExecutionFrame(r)
+	if err != nil {
+		return output{}, err
+	}
+	defer frame.Close()
+	if r.used != nil {
+		*r.used = *r.unused // cel-go would allocate one
+		frame.SetCostTracker(r.used)
+	}
+	value, _, err := r.program.Eval(frame)
+	if r.used == nil {
+		r.used = frame.CostTracker()
+		r.unused, _ = r.used.Clone() // never fails
+	}
+	if err != nil {
+		return output{}, r.explain(err)
+	}
+	if raw, ok := value.(types.Bytes); ok {
+		return output{text: raw, isText: true}, nil
+	}
+	w := celWriter{room: r.output, clock: &r.clock}
+	native, err := w.native(value)
+	if err != nil {
+		return output{}, err
+	}
+	return output{value: native}, nil
+}
+
+// explain says where an evaluation failed, and marks what was a limit.
+func (r *celRun) explain(err error) error {
+	var cancelled interpreter.EvalCancelledError
+	switch {
+	case errors.Is(err, interpreter.InterruptError{}):
+		return fmt.Errorf("%w: the program took too long", errLimit)
+	case errors.As(err, &cancelled):
+		return fmt.Errorf("%w: the program took more than %d steps", errLimit, celCost)
+	}
+	var failed *types.Err
+	if errors.As(err, &failed) && failed != types.NoSuchOverloadErr() {
+		if at := r.info.GetStartLocation(failed.NodeID()); at.Line() > 0 {
+			return fmt.Errorf("%d:%d: %w", at.Line(), at.Column()+1, err)
+		}
+	}
+	return err
+}
+
+func init() {
+	// cel-go has one error value for all values of a wrong type, and writes the place into it that met it first. Set
+	// it once, before there are workers, so that they only read it.
+	types.LabelErrNode(-1, types.NoSuchOverloadErr())
+}
+
+// celClock is looked at every 16th time that somebody asks: a look takes as long as two rounds of a comprehension that
+// do little, and 16 that work on a megabyte each take some 20 ms.
+type celClock struct {
+	ctx   context.Context
+	asked uint
+}
+
+// over reports whether the time is up.
+func (c *celClock) over() bool {
+	c.asked++
+	return c.asked%16 == 0 && c.ctx.Err() != nil
+}
+
+// ResolveName implements interpreter.Activation.
+func (r *celRun) ResolveName(name string) (any, bool) {
+	e := r.env
+	switch name {
+	case "data":
+		data, err := e.data()
+		if err != nil {
+			return types.WrapErr(err), true
+		}
+		return data, true
+	case "id":
+		return e.id, true
+	case "source":
+		return e.source, true
+	case "type":
+		return e.typ, true
+	case "subject":
+		return e.subject, true
+	case "data_content_type":
+		return e.contentType, true
+	case "partition_key":
+		return e.partitionKey, true
+	case "gateway":
+		return e.gateway, true
+	case "client":
+		return e.client, true
+	case "time":
+		return e.time(), true
+	case "now":
+		return e.now(), true
+	case "metadata":
+		return e.metadata(), true
+	}
+	return nil, false
+}
+
+// Parent implements interpreter.Activation.
+func (r *celRun) Parent() interpreter.Activation { return nil }

@@ -1,0 +1,300 @@
+package transform
+
+// CEL: what programs see, what becomes of values, and what they may take.
+
+import (
+	"context"
+	"errors"
+	"math"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestCELSees(t *testing.T) {
+	for _, c := range []struct{ program, want string }{
+		{`[id, source, type, subject, data_content_type, partition_key, gateway, client]`,
+			`["018f2d1e-7c3a-7b61-9a3e-2f6c1d0b8a55","/shop/checkout","order.created","order/4711","application/json","customer-42","gateway-1","192.0.2.7"]`},
+		{`time`, `"2026-09-18T10:11:07.123Z"`},
+		{`time.getFullYear()`, `2026`},
+		{`now > timestamp("2026-01-01T00:00:00Z")`, `true`},
+		{`now == now`, `true`},
+		{`duration("1.5s")`, `"1.5s"`},
+		{`metadata`, `{"tenant":"acme","traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}`},
+		{`metadata["tenant"] + metadata.tenant`, `"acmeacme"`},
+		{`"x" in metadata`, `false`},
+		{`data.shipping.address.city`, `"Springfield"`},
+		{`data.items.map(i, i.sku)`, `["A-1001","B-2002"]`},
+		{`data.items.filter(i, i.quantity > 1).size()`, `1`},
+		{`data.items[0].price * 2.0`, `179.9`},
+		{`has(data.nope) ? 1 : 2`, `2`},
+		{`data.?nope.orValue("none")`, `"none"`},
+		{`{"a": 1, ?"b": data.?nope, ?"c": data.?test}`, `{"a":1,"c":false}`},
+		{`data.note`, `null`},
+		{`data.note == null`, `true`},
+		{`[]`, `[]`},
+		{`{}`, `{}`},
+		{`{1: "a", true: "b", 2u: "c"}`, `{"1":"a","2":"c","true":"b"}`},
+		{`{"k": b"ab"}`, `{"k":"YWI="}`},
+		{`18446744073709551615u`, `18446744073709551615`},
+		{`data.items[0].name.lowerAscii().replace("coffee", "tea")`, `"tea grinder"`},
+		{`base64.encode(bytes(client))`, `"MTkyLjAuMi43"`},
+		{`sha256("abc")`, `"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"`},
+		{`hash("abc") == hash("abc") && hash("abc") != hash("abd") && hash("abc") >= 0`, `true`},
+		{`merge(data.shipping.address, {"zip": "", "x": [data.test]})`, `{"city":"Springfield","country":"US","x":[false],"zip":""}`},
+		{`merge({"a": 1}, {"b": {"c": data.customer.tier}})`, `{"a":1,"b":{"c":"gold"}}`},
+		{`merge(metadata, {"tenant": data.items})`, `{"tenant":[{"sku":"A-1001","name":"Coffee grinder","quantity":1,"price":89.95},` +
+			`{"sku":"B-2002","name":"Beans \"dark\", 1 kg","quantity":2,"price":20.00}],"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}`},
+		{`omit(data.shipping.address, ["zip", "nope"])`, `{"city":"Springfield","country":"US"}`},
+		{`data.shipping.address.transformMap(k, v, k == "zip" ? "***" : v)`, `{"city":"Springfield","country":"US","zip":"***"}`},
+		{`data.shipping.address.map(k, k)`, `["city","country","zip"]`},
+		{`cel.bind(x, data.amount, [x, x])`, `[129.95,129.95]`},
+		{`[3, 1, 2].sort()`, `[1,2,3]`},
+		{`"%s has %d".format([client, 2])`, `"192.0.2.7 has 2"`},
+		{`math.greatest([1, 5, 3])`, `5`},
+		{`sets.contains([1, 2], [2])`, `true`},
+		{`data.items.map(i, i.tag == "x" || true)`, `[true,true]`},
+	} {
+		e := testEnv(sampleData)
+		out, err := evalWith(t, celEngine{}, c.program, e, testLimits)
+		if err != nil {
+			t.Errorf("%s: %v", c.program, err)
+		} else if got := asJSON(t, e, out.value); got != c.want || out.isText {
+			t.Errorf("%s = %s, want %s", c.program, got, c.want)
+		}
+	}
+}
+
+// What a program moves is the value that was in the event.
+func TestCELMoves(t *testing.T) {
+	const data = `{"o":{"a":[1]},"l":[{"b":2}],"m":-0,"big":9007199254740993,"u":18446744073709551615,"x":1e400,
+		"long":0.12345678901234567890123,"huge":123456789012345678901234567890}`
+	e := testEnv(data)
+	value, err := e.data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := value.(map[string]any)
+	eval := func(program string) any {
+		t.Helper()
+		out, err := evalWith(t, celEngine{}, program, e, testLimits)
+		if err != nil {
+			t.Fatalf("%s: %v", program, err)
+		}
+		return out.value
+	}
+	if !oneAndTheSame(eval(`data`), in) || !oneAndTheSame(eval(`true ? data : {}`), in) || !oneAndTheSame(eval(`cel.bind(d, data, d)`), in) {
+		t.Fatal("data is another value")
+	}
+	wrapped := eval(`{"o": data.o, "l": data.l, "first": data.l[0], "all": data.l.map(i, i), "some": data.l.filter(i, true)}`).(map[string]any)
+	first := in["l"].([]any)[0]
+	if !oneAndTheSame(wrapped["o"], in["o"]) || !oneAndTheSame(wrapped["l"], in["l"]) || !oneAndTheSame(wrapped["first"], first) ||
+		!oneAndTheSame(wrapped["all"].([]any)[0], first) || !oneAndTheSame(wrapped["some"].([]any)[0], first) {
+		t.Fatal("a moved value is another one")
+	}
+	merged := eval(`merge(data, {"extra": data.l})`).(map[string]any)
+	if !oneAndTheSame(merged["o"], in["o"]) || !oneAndTheSame(merged["extra"], in["l"]) || oneAndTheSame(merged, in) || len(in) != 8 {
+		t.Fatal("merge copies what it need not, or writes into the event")
+	}
+	if !oneAndTheSame(eval(`omit(data, ["x"])`).(map[string]any)["o"], in["o"]) || len(in) != 8 {
+		t.Fatal("omit copies what it need not, or writes into the event")
+	}
+	for _, name := range []string{"big", "u", "x", "long", "huge"} {
+		for _, program := range []string{"data." + name, "[data." + name + "][0]", "[[1],[2]].map(x, data." + name + ")[1]",
+			"data.?" + name + ".orValue(0)", "merge({}, {'v': data." + name + "}).v"} {
+			if got, want := asJSON(t, e, eval(program)), asJSON(t, e, in[name]); got != want {
+				t.Errorf("%s = %s, want %s", program, got, want)
+			}
+		}
+	}
+	if zero, ok := eval(`data.m`).(float64); !ok || !math.Signbit(zero) {
+		t.Error("-0 is not -0 any more")
+	}
+}
+
+// A number that no double is counts as the nearest one, and equals only itself.
+func TestCELCountsWithExactNumbers(t *testing.T) {
+	e := testEnv(`{"long":0.12345678901234567890123,"also":0.12345678901234567890124,"huge":1e400,"u":18446744073709551615}`)
+	for program, want := range map[string]string{
+		`data.long < 0.2 && data.long > 0.1`:            `true`,
+		`data.long + 1.0 < 1.2`:                         `true`,
+		`data.long == data.also`:                        `false`,
+		`data.long == data.long`:                        `true`,
+		`data.huge > 1e300 && data.huge > 5`:            `true`,
+		`string(data.long)`:                             `"0.12345678901234567890123"`,
+		`int(data.long)`:                                `0`,
+		`-data.long < 0.0`:                              `true`,
+		`data.u == 18446744073709551615u`:               `true`,
+		`[1.0, 2.0].exists(x, x > data.long)`:           `true`,
+		`(true ? data.long : data.also) * 2.0 < 0.25`:   `true`,
+		`[data.long].map(x, x * 10.0).exists(x, x > 1)`: `true`,
+	} {
+		out, err := evalWith(t, celEngine{}, program, e, testLimits)
+		if err != nil {
+			t.Errorf("%s: %v", program, err)
+		} else if got := asJSON(t, e, out.value); got != want {
+			t.Errorf("%s = %s, want %s", program, got, want)
+		}
+	}
+}
+
+func TestCELGivesText(t *testing.T) {
+	out, err := evalWith(t, celEngine{}, `bytes("plain")`, testEnv(sampleData), testLimits)
+	if err != nil || !out.isText || string(out.text) != "plain" {
+		t.Fatalf("%+v, %v", out, err)
+	}
+}
+
+func TestCELRefuses(t *testing.T) {
+	for _, c := range []struct{ program, want string }{
+		{`data.`, `1:6: Syntax error`},
+		{`data.a +`, `Syntax error`},
+		{`nope`, `1:1: undeclared reference to 'nope'`},
+		{"1 +\n nope", `2:2: undeclared reference to 'nope'`},
+		{`id + 1`, `1:4: found no matching overload for '_+_'`},
+		{strings.Repeat("(", 2000) + "1" + strings.Repeat(")", 2000), `recursion`},
+		{strings.Repeat("1+", maxSource), `bytes`},
+	} {
+		_, err := celEngine{}.compile(c.program, testLimits)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%.40s: %v, want %s", c.program, err, c.want)
+		} else if len(err.Error()) > 500 || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%.40s: the message is unwieldy: %q", c.program, err)
+		}
+	}
+}
+
+// What a program fails with says where.
+func TestCELFails(t *testing.T) {
+	for _, c := range []struct{ program, want string }{
+		{`data.nope`, `1:5: no such key: nope`},
+		{`{"a": data.items[7]}`, `index out of bounds: 7`},
+		{`1 / (size(id) - 36)`, `division by zero`},
+		{`data.amount * 2`, `no such overload`},
+		{`1.0 / 0.0`, `+Inf, which JSON cannot have`},
+		{`[double("NaN")]`, `NaN, which JSON cannot have`},
+		{`type(1)`, `which JSON cannot have`},
+		{`data.?nope`, `optional without a value`},
+	} {
+		_, err := evalWith(t, celEngine{}, c.program, testEnv(sampleData), testLimits)
+		if err == nil || !strings.Contains(err.Error(), c.want) || errors.Is(err, errLimit) {
+			t.Errorf("%s: %v, want %s", c.program, err, c.want)
+		}
+	}
+	e := testEnv("")
+	if _, err := evalWith(t, celEngine{}, `data.a`, e, testLimits); err == nil || !strings.Contains(err.Error(), "data is empty") {
+		t.Errorf("data that is not JSON: %v", err)
+	}
+	if out, err := evalWith(t, celEngine{}, `id`, e, testLimits); err != nil || out.value != e.id {
+		t.Errorf("a program that does not look at data: %v, %v", out, err)
+	}
+}
+
+// H71 and its kin: each ends with a limit, soon, and with little memory, and the next event is served.
+func TestCELLimits(t *testing.T) {
+	many := `{"n":[` + strings.Repeat(`"abcdefg",`, 60_000) + `""],"text":"` + strings.Repeat("aaaaaaaaaa", 40_000) +
+		`","objects":[` + strings.Repeat(`{"a":[1,2]},`, 40_000) + `{}],"pattern":"(a{30}){30}"}`
+	tenMillion := `lists.range(4000).map(x, lists.range(4000).map(y, x * y))`
+	for name, program := range map[string]string{
+		"comprehension over 10 million items":  tenMillion,
+		"the same, nothing kept":               `lists.range(4000).all(x, lists.range(4000).all(y, x + y >= 0))`,
+		"three deep over a thousand":           `lists.range(1000).all(x, lists.range(1000).all(y, lists.range(1000).all(z, true)))`,
+		"filter that only looks at attributes": `data.n.filter(x, data.n.filter(y, data.n == null).size() > 0)`,
+		"range":                                `lists.range(1000000000)`,
+		"range that overflows":                 `lists.range(9223372036854775807)`,
+		"doubled string":                       nested("x", `"0123456789"`, "x + x", 40),
+		"doubled string of the event":          nested("x", `data.text`, "x + x", 60),
+		"doubled bytes":                        nested("x", `b"0123456789"`, "x + x", 40),
+		"doubled list":                         nested("x", `[1, 2]`, "x + x", 60),
+		"doubled list, sized":                  nested("x", `[1, 2]`, "x + x", 70) + ".size()",
+		"nested list":                          nested("x", `[1, 2]`, "[x, x]", 60),
+		"nested list, compared":                nested("x", `[1, 2]`, "[x, x]", 60) + " == " + nested("x", `[1, 2]`, "[x, x]", 60),
+		"nested list, searched":                nested("x", `[1, 2]`, "[x, x]", 60) + " in [" + nested("x", `[1, 2]`, "[x, x]", 60) + "]",
+		"nested object":                        nested("x", `{"a": 1}`, `{"a": x, "b": x}`, 60),
+		"nested list, flattened":               nested("x", `[1, 2]`, "[x, x]", 60) + ".flatten(100)",
+		"nested list, formatted":               `"%s".format([` + nested("x", `[1, 2]`, "[x, x]", 60) + `])`,
+		"nested list, merged":                  `merge({}, {"a": ` + nested("x", `[1, 2]`, "[x, x]", 60) + `})`,
+		"distinct":                             `lists.range(100000).distinct()`,
+		"distinct of data":                     `data.n.distinct()`,
+		"sets":                                 `sets.equivalent(data.n, lists.range(100000))`,
+		"sets of objects":                      `sets.intersects(data.objects, data.objects)`,
+		"replace nothing by much":              `data.text.replace("", data.text)`,
+		"replace":                              `data.text.replace("a", data.text)`,
+		"join":                                 `data.n.join(data.text)`,
+		"split again and again":                `lists.range(100000).map(x, data.text.split(""))`,
+		"upper again and again":                `lists.range(100000).map(x, data.text.upperAscii())`,
+		"a pattern over itself":                `data.text.matches(data.text)`,
+		"a pattern that grows":                 `data.text.matches(data.pattern)`,
+		"merge again and again":                `lists.range(100000).map(x, merge(data, {"x": x}))`,
+		"the event again and again":            `lists.range(500000).map(x, x)`,
+		"two variables":                        `data.n.transformMap(i, v, data.n.transformMap(j, w, i + j))`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := testEnv(many)
+			p, err := celEngine{}.compile(program, testLimits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := p.newRun()
+			peak, took, err := measured(t, func(ctx context.Context) error {
+				_, err := r.eval(ctx, e)
+				return err
+			})
+			if !errors.Is(err, errLimit) {
+				t.Errorf("ended with %v", err)
+			}
+			if took > 20*testLimits.timeout || peak > 200<<20 {
+				t.Errorf("took %v and %d MB", took, peak>>20)
+			}
+			t.Logf("%v, %d MB: %.150s", took, peak>>20, err)
+			if out, err := evalWith(t, celEngine{}, `data.n.size()`, e, testLimits); err != nil || out.value != 60_001 {
+				t.Errorf("the next one: %v, %v", out, err)
+			}
+		})
+	}
+}
+
+// nested builds a value by a step that takes the last one, over and over: as much as fits into a program's text.
+func nested(name, start, step string, times int) string {
+	s := start
+	for range times {
+		s = "cel.bind(" + name + ", " + s + ", " + step + ")"
+	}
+	return s
+}
+
+// measured runs f under the test's timeout, and says how much the heap grew at most, as seen every millisecond.
+func measured(tb testing.TB, f func(ctx context.Context) error) (peak uint64, took time.Duration, err error) {
+	tb.Helper()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	before := m.HeapAlloc
+	stop, done := make(chan struct{}), make(chan uint64)
+	go func() {
+		var most uint64
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-stop:
+				done <- most
+				return
+			}
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			if m.HeapAlloc > before {
+				most = max(most, m.HeapAlloc-before)
+			}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), testLimits.timeout)
+	defer cancel()
+	start := time.Now()
+	err = f(ctx)
+	took = time.Since(start)
+	close(stop)
+	return <-done, took, err
+}

@@ -1,0 +1,350 @@
+package transform
+
+// An event's data as JSON: the tree of values that programs get, and beside it
+// where each value lies in the data, so that what a program leaves alone is
+// written as it was received, byte by byte. jsontext reads it: of the well-kept
+// decoders the only one that says where a token lies and has no limit or opinion
+// of its own about numbers, names and text (docs/adr/0010).
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+	"unsafe"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// maxDepth bounds how deep values may nest, in data and in what programs make of it: programs and the encoder
+// recurse. encoding/json allows 10,000; nobody writes 100 by hand.
+const maxDepth = 1000
+
+// node is one value of a document, in the order of the text.
+type node struct {
+	// value is what programs get.
+	value any
+	// name is the member's name, when the value is one of an object.
+	name string
+	// The text: data[at:end], with its name from nameAt.
+	nameAt, at, end uint32
+	// next is the index of the first node that is not within this one.
+	next uint32
+	// twice: an object with several members of one name. The last one counts.
+	twice bool
+}
+
+// document is the data of one event. The zero value is ready.
+type document struct {
+	data  []byte
+	nodes []node
+	// moved finds objects and arrays that a program has put elsewhere; made when first needed.
+	moved map[unsafe.Pointer]uint32
+
+	decoder jsontext.Decoder
+	reader  bytes.Buffer
+
+	strings slab[string]
+	ints    slab[int]
+	floats  slab[float64]
+	numbers slab[json.Number]
+	arrays  slab[[]any]
+	values  slab[any]
+	// text has strings that are escaped in the data.
+	text []byte
+	// maps are handed out from the front.
+	maps []map[string]any
+	used int
+	// pending are the elements of the arrays that are being read.
+	pending []any
+}
+
+var (
+	stringBox = boxesOf[string]()
+	intBox    = boxesOf[int]()
+	floatBox  = boxesOf[float64]()
+	numberBox = boxesOf[json.Number]()
+	arrayBox  = boxesOf[[]any]()
+)
+
+// Maps with more members, longer texts and larger trees are not kept for the next event.
+const (
+	maxKeptMembers = 64
+	maxKeptText    = 64 << 10
+)
+
+// readOptions: duplicate names and invalid UTF-8 are the sender's business. Programs see the last member of a
+// name, and U+FFFD.
+var readOptions = []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
+
+// read makes the document that of data, which must not change before reset.
+func (d *document) read(data []byte) (any, error) {
+	d.reset()
+	if len(data) == 0 {
+		return nil, errors.New("data is empty; JSON is needed")
+	}
+	if len(data) > math.MaxUint32 {
+		return nil, fmt.Errorf("data has %d bytes; programs get at most %d", len(data), uint32(math.MaxUint32))
+	}
+	d.data = data
+	d.reader = *bytes.NewBuffer(data) // which the decoder reads where it is
+	d.decoder.Reset(&d.reader, readOptions...)
+	err := d.readValue(0)
+	if err == nil {
+		err = d.readEnd()
+	}
+	if err != nil {
+		d.reset()
+		return nil, describe(err)
+	}
+	return d.nodes[0].value, nil
+}
+
+// reset lets go of the data and takes back what was handed out.
+func (d *document) reset() {
+	if d.data == nil {
+		return
+	}
+	d.data, d.reader = nil, bytes.Buffer{}
+	if cap(d.nodes) > maxSlab {
+		d.nodes = nil
+	}
+	clear(d.nodes)
+	d.nodes = d.nodes[:0]
+	if d.moved != nil {
+		if len(d.moved) > maxKeptMembers {
+			d.moved = nil
+		}
+		clear(d.moved)
+	}
+	d.strings.reset()
+	d.ints.reset()
+	d.floats.reset()
+	d.numbers.reset()
+	d.arrays.reset()
+	d.values.reset()
+	if cap(d.text) > maxKeptText {
+		d.text = nil
+	}
+	d.text = d.text[:0]
+	for i, m := range d.maps[:d.used] {
+		if len(m) > maxKeptMembers {
+			d.maps[i] = map[string]any{}
+		}
+		clear(m)
+	}
+	if len(d.maps) > maxSlab {
+		d.maps = d.maps[:maxSlab:maxSlab]
+	}
+	d.used = 0
+	if cap(d.pending) > maxSlab {
+		d.pending = nil
+	}
+	clear(d.pending)
+	d.pending = d.pending[:0]
+}
+
+// describe is a decoder's error in our words: what is wrong, and where.
+func describe(err error) error {
+	var syntax *jsontext.SyntacticError
+	if errors.As(err, &syntax) {
+		return fmt.Errorf("data is not JSON: %w at byte %d", syntax.Err, syntax.ByteOffset)
+	}
+	return fmt.Errorf("data is not JSON: %w", err)
+}
+
+// offset is where the last token ended.
+func (d *document) offset() uint32 { return uint32(d.decoder.InputOffset()) }
+
+// readEnd makes sure that nothing but space follows the value.
+func (d *document) readEnd() error {
+	rest := d.data[d.offset():]
+	for i, c := range rest {
+		if c != ' ' && c != '\t' && c != '\n' && c != '\r' {
+			return fmt.Errorf("%q follows the value at byte %d", c, int(d.offset())+i)
+		}
+	}
+	return nil
+}
+
+// readValue reads one value into the next node.
+func (d *document) readValue(depth int) error {
+	if depth > maxDepth {
+		return fmt.Errorf("values nest deeper than the %d levels that are allowed, at byte %d", maxDepth, d.offset())
+	}
+	i := len(d.nodes)
+	d.nodes = append(d.nodes, node{})
+	var value any
+	var at uint32
+	var err error
+	switch kind := d.decoder.PeekKind(); kind {
+	case '{':
+		value, at, err = d.readObject(i, depth)
+	case '[':
+		value, at, err = d.readArray(depth)
+	default:
+		var raw jsontext.Value
+		if raw, err = d.decoder.ReadValue(); err != nil {
+			return err
+		}
+		at = d.offset() - uint32(len(raw))
+		value = d.scalar(kind, raw)
+	}
+	if err != nil {
+		return err
+	}
+	n := &d.nodes[i]
+	n.value, n.at, n.end, n.next = value, at, d.offset(), uint32(len(d.nodes))
+	return nil
+}
+
+func (d *document) readObject(i, depth int) (value any, at uint32, err error) {
+	if _, err := d.decoder.ReadToken(); err != nil {
+		return nil, 0, err
+	}
+	at = d.offset() - 1
+	m := d.newMap()
+	members := 0
+	for d.decoder.PeekKind() != '}' {
+		raw, err := d.decoder.ReadValue()
+		if err != nil {
+			return nil, 0, err
+		}
+		end := d.offset()
+		name := d.unquote(raw)
+		child := len(d.nodes)
+		if err := d.readValue(depth + 1); err != nil {
+			return nil, 0, err
+		}
+		c := &d.nodes[child]
+		c.name, c.nameAt = name, end-uint32(len(raw))
+		m[name] = c.value
+		members++
+	}
+	d.nodes[i].twice = len(m) < members
+	_, err = d.decoder.ReadToken()
+	return m, at, err
+}
+
+func (d *document) readArray(depth int) (value any, at uint32, err error) {
+	if _, err := d.decoder.ReadToken(); err != nil {
+		return nil, 0, err
+	}
+	at = d.offset() - 1
+	first := len(d.pending)
+	for d.decoder.PeekKind() != ']' {
+		child := len(d.nodes)
+		if err := d.readValue(depth + 1); err != nil {
+			return nil, 0, err
+		}
+		d.pending = append(d.pending, d.nodes[child].value)
+	}
+	elements := d.values.take(len(d.pending) - first)
+	copy(elements, d.pending[first:])
+	clear(d.pending[first:])
+	d.pending = d.pending[:first]
+	_, err = d.decoder.ReadToken()
+	return arrayBox.at(d.arrays.put(elements)), at, err
+}
+
+func (d *document) newMap() map[string]any {
+	if d.used == len(d.maps) {
+		d.maps = append(d.maps, map[string]any{})
+	}
+	d.used++
+	return d.maps[d.used-1]
+}
+
+func (d *document) scalar(kind jsontext.Kind, raw []byte) any {
+	switch kind {
+	case '"':
+		return stringBox.at(d.strings.put(d.unquote(raw)))
+	case 't':
+		return true
+	case 'f':
+		return false
+	case '0':
+		return d.number(textOf(raw))
+	}
+	return nil
+}
+
+// unquote is the text of a JSON string: a view into the data where nothing is escaped or invalid.
+func (d *document) unquote(raw []byte) string {
+	inner := raw[1 : len(raw)-1]
+	if bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
+		return textOf(inner)
+	}
+	first := len(d.text)
+	d.text, _ = jsontext.AppendUnquote(d.text, raw) // an error tells of what became U+FFFD
+	return textOf(d.text[first:])
+}
+
+// number is a number of JSON as one that loses nothing: int, float64, or its text.
+func (d *document) number(text string) any {
+	if n, ok := exactInt(text); ok {
+		return intBox.at(d.ints.put(n))
+	}
+	if f, ok := exactFloat(text); ok {
+		return floatBox.at(d.floats.put(f))
+	}
+	return numberBox.at(d.numbers.put(json.Number(text)))
+}
+
+// exactInt reads an integer that fits. -0 is none: an int would lose the sign.
+func exactInt(text string) (int, bool) {
+	digits := text
+	if text[0] == '-' {
+		digits = text[1:]
+	}
+	n := 0
+	for i := range len(digits) {
+		c := digits[i] - '0'
+		if c > 9 {
+			return 0, false
+		}
+		n = 10*n + int(c)
+	}
+	if len(digits) > 18 { // n may have overflowed
+		n, err := strconv.Atoi(text)
+		return n, err == nil
+	}
+	if len(digits) < len(text) {
+		return -n, n != 0
+	}
+	return n, true
+}
+
+// exactFloat reads a number for which the float64 stands: the shortest text that means the float means the number.
+func exactFloat(text string) (float64, bool) {
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return 0, false
+	}
+	if len(text) <= 16 && !strings.ContainsAny(text, "eE") {
+		return f, true // 15 digits survive the way to a float64 and back
+	}
+	digits, exponent := decimal(text)
+	if f == 0 {
+		return f, digits == ""
+	}
+	back, backExponent := decimal(strconv.FormatFloat(f, 'e', -1, 64))
+	return f, digits == back && exponent == backExponent
+}
+
+// decimal takes a number apart: its digits without zeros at the ends, and the power of ten before the first one.
+func decimal(text string) (digits string, exponent int) {
+	mantissa, power := text, 0
+	if i := strings.IndexAny(text, "eE"); i >= 0 {
+		mantissa = text[:i]
+		power, _ = strconv.Atoi(text[i+1:]) // one that does not fit makes a float of 0 or none at all
+	}
+	whole, fraction, _ := strings.Cut(strings.TrimPrefix(mantissa, "-"), ".")
+	digits = strings.TrimLeft(whole+fraction, "0")
+	exponent = power + len(whole) - (len(whole) + len(fraction) - len(digits))
+	return strings.TrimRight(digits, "0"), exponent
+}

@@ -1,0 +1,123 @@
+package transform
+
+// What one program may take for one event. Programs run on the worker itself, and
+// nothing can stop a goroutine from outside: so they are made to ask, at every
+// step that could be one of very many and before every value that could be very
+// large (docs/adr/0010).
+
+import (
+	"fmt"
+	"time"
+)
+
+const (
+	// maxMemory is the most bytes that one program may make for one event, all values together, those that it has
+	// dropped too. A program that makes them in the 50 ms that it has by default keeps the machine's memory busy.
+	maxMemory = 64 << 20
+	// stepsPerLook is how many steps, of some 10 to 100 ns, go by between two looks at the clock, of 40 to 90 ns
+	// on a virtual machine.
+	stepsPerLook = 64
+)
+
+// epoch is when clock began.
+var epoch = time.Now()
+
+// clock is the time since the start of the process.
+func clock() time.Duration { return time.Since(epoch) }
+
+// meter measures one program at work. Used by one goroutine at a time.
+type meter struct {
+	timeout, until time.Duration
+	steps          uint
+	bytes          int
+	// spent is why the program has to end. It stays: programs may catch errors.
+	spent error
+}
+
+// start begins with the event that e shows; its time began with the rule.
+func (m *meter) start(timeout time.Duration, e *env) {
+	started := e.started
+	if started == 0 {
+		started = clock()
+	}
+	m.timeout, m.until = timeout, started+timeout
+	m.steps, m.bytes, m.spent = 0, 0, nil
+}
+
+// step counts one step.
+func (m *meter) step() error {
+	m.steps++
+	if m.steps%stepsPerLook == 0 || m.spent != nil {
+		return m.look()
+	}
+	return nil
+}
+
+// work counts what takes as long as n steps of 10 ns. Asked before it is done: when it alone would take all the time
+// that there is, it is not begun.
+func (m *meter) work(n int) error {
+	if time.Duration(n) > m.timeout/10 {
+		m.spent = fmt.Errorf("%w: one call would take more than the time for an event, %v", errLimit, m.timeout)
+	}
+	before := m.steps
+	m.steps += uint(max(n, 0))
+	if m.steps/stepsPerLook != before/stepsPerLook || m.spent != nil {
+		return m.look()
+	}
+	return nil
+}
+
+// take counts n bytes that are about to be made.
+func (m *meter) take(n int) error {
+	if n < 0 || n > maxMemory-m.bytes {
+		m.spent = fmt.Errorf("%w: the program makes values of more than %d MiB for one event", errLimit, maxMemory>>20)
+		return m.spent
+	}
+	m.bytes += n
+	return m.work(n >> 6) // memory is written at some GB a second
+}
+
+// look at the clock.
+func (m *meter) look() error {
+	if m.spent == nil && clock() > m.until {
+		m.spent = fmt.Errorf("%w: the program takes more than %v for one event (TRANSFORM_TIMEOUT)", errLimit, m.timeout)
+	}
+	return m.spent
+}
+
+// weigh counts the bytes and the steps of walking through all of v, of which a program can make very many out of few:
+// [., .] of [., .] and so on. per is what is made for each value; texts count in full.
+func (m *meter) weigh(v any, per int) error { return m.weighAt(v, per, 0) }
+
+func (m *meter) weighAt(v any, per, depth int) error {
+	if depth > maxDepth {
+		m.spent = fmt.Errorf("%w: values nest deeper than %d levels", errLimit, maxDepth)
+		return m.spent
+	}
+	if err := m.take(per); err != nil {
+		return err
+	}
+	if err := m.work(1); err != nil {
+		return err
+	}
+	switch v := v.(type) {
+	case string:
+		return m.take(len(v))
+	case []any:
+		for _, element := range v {
+			if err := m.weighAt(element, per, depth+1); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		for name, value := range v {
+			if err := m.take(len(name)); err != nil {
+				return err
+			}
+			if err := m.weighAt(value, per, depth+1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
