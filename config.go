@@ -20,6 +20,8 @@ import (
 	"github.com/event-gateway/event-gateway/kafka"
 	"github.com/event-gateway/event-gateway/pipeline"
 	"github.com/event-gateway/event-gateway/stages"
+	"github.com/event-gateway/event-gateway/stages/schema"
+	"github.com/event-gateway/event-gateway/stages/transform"
 	"github.com/event-gateway/event-gateway/transport"
 )
 
@@ -76,6 +78,11 @@ type config struct {
 	pipeline  pipeline.Config
 	stages    stages.Config
 	kafka     kafka.Config
+	transform transform.Config
+	schema    schema.Config
+
+	// rules are compiled from transform and what else they depend on.
+	rules *transform.Rules
 }
 
 // group is one package's part: its heading in the documentation and its struct.
@@ -93,7 +100,9 @@ func (c *config) groups() []group {
 		{"gRPC and HTTP servers", &c.transport},
 		{"Kafka and the embedded broker", &c.kafka},
 		{"Pipeline: workers, memory, times", &c.pipeline},
-		{"Stages: limits, rate limit, batches", &c.stages},
+		{"Stages: limits, rate limit, batches, dead letters", &c.stages},
+		{"Rules: filter, transform, enrich, route", &c.transform},
+		{"Schemas", &c.schema},
 	}
 }
 
@@ -129,12 +138,35 @@ func load(environ map[string]string) (c *config, problems []error, warnings []st
 	}
 	if len(problems) == 0 {
 		problems = c.contradictions()
+		problems = append(problems, c.compile()...)
 	}
+	problems = append(problems, oneLineEach(transform.CheckNames(environ))...)
 	problems = append(problems, notBuilt(environ)...)
 	c.transport.AdmissionTimeout = c.pipeline.AdmissionTimeout
 	c.transport.DeliveryTimeout = c.pipeline.DeliveryTimeout
 	c.transport.MaxBatchEvents = c.stages.MaxBatchEvents
 	return c, problems, unknownNames(environ, c.settings(environ))
+}
+
+// compile compiles the rules.
+func (c *config) compile() (problems []error) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	letters := stages.NewDeadLetters(c.stages, nil)
+	c.rules, problems = transform.Compile(c.transform, transform.Options{
+		Topics: c.kafka.Routable(), MaxEventBytes: int(c.stages.MaxEventBytes),
+		DeadLetters: c.kafka.DLQTopic != "" && letters.On[stages.AtTransform], Hostname: host,
+	})
+	return oneLineEach(problems)
+}
+
+func oneLineEach(problems []error) (lines []error) {
+	for _, problem := range problems {
+		lines = append(lines, errors.New(oneLine(problem.Error())))
+	}
+	return lines
 }
 
 // badValue is a value that cannot be read.

@@ -45,6 +45,24 @@ func (c *Cache) NewWorker(wake func()) *Worker {
 	return w
 }
 
+// NewTrial is NewWorker for a dry run, which nobody counts: with the schema of that subject and version (0: the latest)
+// in place of the event's own, unless subject is empty.
+func (c *Cache) NewTrial(subject string, version int, wake func()) stages.Schemas {
+	w := &Worker{cache: c, wake: wake, counts: new(counts)}
+	if subject != "" {
+		w.as = nameOf(subject, version)
+	}
+	return w
+}
+
+func nameOf(subject string, version int) *name {
+	n := &name{form: byLatest, subject: []byte(subject)}
+	if version != 0 {
+		n.form, n.number = byVersion, version
+	}
+	return n
+}
+
 // Check implements stages.Schemas.
 func (w *Worker) Check(ev *stages.Event) (wait bool) {
 	named := ev.More && len(ev.DataSchema.Value) > 0 || w.as != nil
@@ -170,11 +188,7 @@ func (c *Cache) Resolve(ctx context.Context, ev *stages.Event) { c.resolve(ctx, 
 
 // ResolveAs is Resolve with the schema of that subject and version (0: the latest) in place of the event's own.
 func (c *Cache) ResolveAs(ctx context.Context, ev *stages.Event, subject string, version int) {
-	as := &name{form: byLatest, subject: []byte(subject)}
-	if version != 0 {
-		as.form, as.number = byVersion, version
-	}
-	c.resolve(ctx, ev, as)
+	c.resolve(ctx, ev, nameOf(subject, version))
 }
 
 func (c *Cache) resolve(ctx context.Context, ev *stages.Event, as *name) {
