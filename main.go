@@ -59,7 +59,15 @@ func program() cli.Program {
 			return c.adminAddress(), nil
 		},
 		DeadLetters: deadLetters,
+		DryRun:      dryRun,
 	}
+}
+
+// dryRun is what gateway transform runs.
+func dryRun() (*cli.DryRun, []error) {
+	c, problems, _ := load(environment())
+	return &cli.DryRun{Config: c.stages, Rules: c.rules, Topics: c.kafka.Routable(), DeadLetter: c.kafka.DLQTopic,
+		RecordSize: c.kafka.RecordFormat.EncodedSize}, problems
 }
 
 // deadLetters is where this gateway's dead letters are.

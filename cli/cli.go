@@ -33,6 +33,8 @@ type Program struct {
 	DeadLetters func() kafka.LetterSource
 	// AdminAddress is host:port of this machine's admin server as the environment says.
 	AdminAddress func() (string, error)
+	// DryRun is the rules as the environment has them, or what is wrong with the settings.
+	DryRun func() (*DryRun, []error)
 
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
@@ -43,6 +45,7 @@ type commands struct {
 	Serve       serveCommand       `cmd:"" default:"1" help:"Run the gateway (also without a command). Settings come from the environment."`
 	Publish     publishCommand     `cmd:"" help:"Send events to a gateway: one from flags, JSON lines from stdin, or generated load."`
 	Dlq         dlqCommand         `cmd:"" help:"List, show and send again the events that the gateway has refused and kept."`
+	Transform   transformCommand   `cmd:"" help:"Show what the rules in the environment make of an event, rule by rule."`
 	Config      configCommand      `cmd:"" help:"Show every setting: value, default, source and meaning."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the gateway on this machine whether it is ready."`
 	Version     versionCommand     `cmd:"" help:"Print the versions of the gateway and of its main libraries."`
