@@ -69,7 +69,7 @@ func (c *Cache) ask(ctx context.Context, e *entry) (a *answer, textBytes int) {
 	}
 	compiled, err := compile(b, c.cfg.WireFormat == Confluent)
 	if err != nil {
-		a = c.refusal(e, fmt.Errorf("%w: %s: %w", ErrInvalid, e.name.String(), err))
+		a = c.refusal(e, fmt.Errorf("%w: %w", ErrInvalid, err))
 	} else {
 		c.fetched[fetchedNew].Add(1)
 		a = &answer{kind: usable, compiled: compiled, until: c.lives(usable)}
@@ -155,7 +155,7 @@ func (c *Cache) refusal(e *entry, err error) *answer {
 	case errors.Is(err, ErrInvalid):
 		c.fetched[fetchedInvalid].Add(1)
 		e.known = nil
-		return &answer{kind: invalid, until: c.lives(invalid), detail: &stages.Detail{Message: clip(err.Error())}}
+		return &answer{kind: invalid, until: c.lives(invalid), detail: &stages.Detail{Message: clip(e.name.String() + ": " + err.Error())}}
 	}
 	c.fetched[fetchedFailed].Add(1)
 	return c.unavailable(e, err)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/bufbuild/protocompile"
@@ -91,7 +92,7 @@ func (c *compiled) addMessages(b *bundle, framed bool, path []int, messages prot
 		if m.IsMapEntry() {
 			continue
 		}
-		at := append(path[:len(path):len(path)], i)
+		at := slices.Concat(path, []int{i})
 		s := newSchema(b, framed, at, protobufChecker(m, framed))
 		if c.schema == nil {
 			c.schema = s
@@ -118,13 +119,16 @@ var protobufOptions = proto.UnmarshalOptions{RecursionLimit: 100}
 
 func checkProtobuf(m protoreflect.MessageDescriptor, data []byte) *stages.Detail {
 	if err := protobufOptions.Unmarshal(data, dynamicpb.NewMessage(m)); err != nil {
+		if path, problem, bad := locate(m, data, nil); bad {
+			return violated(pointer(path), fmt.Sprintf("%s; a %s was expected", problem, m.FullName()))
+		}
 		return protobufViolation(m, err)
 	}
 	return nil
 }
 
 func checkProtobufJSON(m protoreflect.MessageDescriptor, data []byte) *stages.Detail {
-	if err := boundJSON(data); err != nil {
+	if _, err := boundJSON(data); err != nil {
 		return violated(dataField, err.Error())
 	}
 	if err := (protojson.UnmarshalOptions{RecursionLimit: 100}).Unmarshal(data, dynamicpb.NewMessage(m)); err != nil {
@@ -136,5 +140,5 @@ func checkProtobufJSON(m protoreflect.MessageDescriptor, data []byte) *stages.De
 func protobufViolation(m protoreflect.MessageDescriptor, err error) *stages.Detail {
 	// The library varies the blanks in its errors, so that nobody relies on them.
 	text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
-	return violated(dataField, fmt.Sprintf("is not a %s: %s", m.FullName(), text))
+	return violated(dataField, fmt.Sprintf("is not a valid %s: %s", m.FullName(), text))
 }
