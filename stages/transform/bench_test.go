@@ -6,6 +6,8 @@ package transform
 import (
 	"encoding/json"
 	"testing"
+
+	"github.com/event-gateway/event-gateway/stages"
 )
 
 func BenchmarkDocument(b *testing.B) {
@@ -63,3 +65,67 @@ func rebuildOuter(m map[string]any) map[string]any {
 	}
 	return out
 }
+
+// BenchmarkRules are rules that look at attributes only.
+func BenchmarkRules(b *testing.B) {
+	for _, c := range []struct {
+		name  string
+		rules []RuleConfig
+	}{
+		{"no rule matches", []RuleConfig{{Match: `type == "payment.failed"`, Topic: "orders"}}},
+		{"no rule of 4 matches", []RuleConfig{{Match: `type == "payment.failed"`, Topic: "orders"}, {Match: `source startsWith "/billing"`, Topic: "orders"},
+			{Match: `metadata.tenant == "other"`, Topic: "orders"}, {Match: `type in ["a", "b", "c"] and subject != ""`, Topic: "orders"}}},
+		{"match filter topic", []RuleConfig{{Match: `type startsWith "order." and metadata.tenant == "acme"`, Filter: `not (source contains "test")`, Topic: "orders"}}},
+		{"match filter topic on the machine", []RuleConfig{{Match: `type startsWith "order." and len(subject) > 5`, Filter: `not (source contains "test") and len(id) == 36`,
+			Topic: `metadata.tenant == "acme" ? "orders" : "events"`}}},
+		{"set constants", []RuleConfig{{Match: `type startsWith "order."`, Set: `subject="order"; metadata.tenant="acme"`}}},
+		{"set", []RuleConfig{{Match: `type startsWith "order."`, Set: `metadata.by=client; partition_key=metadata.tenant + id`}}},
+		{"filter on data", []RuleConfig{{Filter: `data.amount > 100`}}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			w, _ := newWorker(b, c.rules...)
+			ev := newEvent(sampleData)
+			pairs := append(make([]stages.Pair, 0, 8), ev.Metadata...)
+			original := *ev
+			w.memory = &scratch{}
+			b.ReportAllocs()
+			for b.Loop() {
+				*ev = original
+				ev.Metadata = append(pairs[:0:8], original.Metadata...)
+				w.Apply(ev)
+			}
+		})
+	}
+}
+
+// scratch is a Memory whose events do not last.
+type scratch struct{ b [4096]byte }
+
+func (s *scratch) Take(_ *stages.Event, n int) []byte { return s.b[:n] }
+
+// BenchmarkLanguages make new data of the event: {id, customer, total, lines}.
+func BenchmarkLanguages(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		rule RuleConfig
+	}{
+		{"expr", RuleConfig{Expr: sampleExpr}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			w, _ := newWorker(b, c.rule)
+			w.memory = &scratch{}
+			ev := newEvent(sampleData)
+			data := ev.Data
+			b.ReportAllocs()
+			for b.Loop() {
+				ev.Data = data
+				w.Apply(ev)
+			}
+			if !ev.Open() {
+				b.Fatalf("%v %+v", ev.Verdict, ev.Verdict.Detail)
+			}
+		})
+	}
+}
+
+const sampleExpr = `{"id": data.order_id, "customer": data.customer.id, "total": data.amount, "express": data.shipping.method == "express", "items": map(data.items, .sku)}`

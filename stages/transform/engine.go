@@ -54,5 +54,6 @@ var errLimit = errors.New("limit")
 
 // engines are the languages by the name of their variable.
 var engines = map[string]engine{
+	"JQ":   jqEngine{},
 	"EXPR": exprEngine{},
 }
