@@ -96,10 +96,10 @@ func ofText(n int, f func(r *templateRun, s []string) (any, error)) function {
 	return function{least: n, most: n, call: func(r *templateRun, args []operand) (any, error) {
 		var few [4]string
 		s := few[:n]
-		for i, a := range args {
-			text, ok := a.v.(string)
+		for i, arg := range args {
+			text, ok := arg.v.(string)
 			if !ok {
-				return nil, fmt.Errorf("value %d is a %s; a string is wanted", i+1, kindName(a.v))
+				return nil, fmt.Errorf("value %d is %s; a string is wanted", i+1, a(arg.v))
 			}
 			s[i] = text
 		}
@@ -134,6 +134,9 @@ func onTexts(factor int, f func(s string) string) function {
 var templateCalls = map[string]function{
 	"json": {least: 1, most: 1, call: func(r *templateRun, args []operand) (any, error) {
 		b, err := r.appendJSON(nil, args[0].v)
+		if err == nil {
+			err = r.meter.take(len(b))
+		}
 		return string(b), err
 	}},
 	"lower":   grows(2, strings.ToLower),

@@ -275,7 +275,7 @@ func (c *quickCompiler) command(cmd *parse.CommandNode, final value) value {
 	if f, ok := cmd.Args[0].(*parse.IdentifierNode); ok {
 		return c.function(f.Ident, cmd.Args[1:], final)
 	}
-	if len(cmd.Args) > 1 || final != nil {
+	if _, isNil := cmd.Args[0].(*parse.NilNode); isNil || len(cmd.Args) > 1 || final != nil {
 		c.slow = true // the call of a method, or an error
 		return nil
 	}
@@ -410,7 +410,7 @@ func fieldOf(o operand, names []string) (operand, error) {
 				o = operand{v, true}
 			}
 		case string, bool, int, float64, []any, nil:
-			return operand{}, fmt.Errorf("a %s has no %s", kindName(in), name)
+			return operand{}, fmt.Errorf("%s has no %s", a(in), name)
 		default:
 			return operand{}, errSlow
 		}

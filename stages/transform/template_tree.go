@@ -46,7 +46,7 @@ func checkEach(o operand) error {
 	case nil, []any, map[string]any, map[string]string:
 		return nil
 	}
-	return fmt.Errorf("range is over a %s; lists and objects have items", kindName(o.v))
+	return fmt.Errorf("range is over %s; arrays and objects have items", a(o.v))
 }
 
 // prepare rewrites the trees and finds what the template asks for.

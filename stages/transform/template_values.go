@@ -57,6 +57,10 @@ func (r *templateRun) appendText(dst []byte, o operand) ([]byte, error) {
 func (r *templateRun) appendJSON(dst []byte, v any) ([]byte, error) {
 	switch v := v.(type) {
 	case string:
+		if len(v) > r.program.limits.output { // escaped, it may be six times as long
+			r.meter.spent = fmt.Errorf("%w: JSON of a string of %d bytes", errLimit, len(v))
+			return dst, r.meter.spent
+		}
 		dst, _ = jsontext.AppendQuote(dst, v) // an error tells of what became U+FFFD
 		return dst, nil
 	case int:
@@ -123,7 +127,7 @@ func joinList(r *templateRun, args []operand) (any, error) {
 	separator, ok := args[0].v.(string)
 	list, isList := args[1].v.([]any)
 	if !ok || !isList {
-		return nil, fmt.Errorf("it takes a string and a list, and has a %s and a %s", kindName(args[0].v), kindName(args[1].v))
+		return nil, fmt.Errorf("it takes a string and an array, and has %s and %s", a(args[0].v), a(args[1].v))
 	}
 	if err := r.meter.take(multiply(len(list), len(separator))); err != nil {
 		return nil, err
@@ -139,7 +143,7 @@ func joinList(r *templateRun, args []operand) (any, error) {
 func formatDate(r *templateRun, args []operand) (any, error) {
 	layout, ok := args[0].v.(string)
 	if !ok {
-		return nil, fmt.Errorf("the layout is a %s; a string is wanted", kindName(args[0].v))
+		return nil, fmt.Errorf("the layout is %s; a string is wanted", a(args[0].v))
 	}
 	var at time.Time
 	switch v := args[1].v.(type) {
@@ -154,7 +158,7 @@ func formatDate(r *templateRun, args []operand) (any, error) {
 	case int:
 		at = time.Unix(int64(v), 0).UTC()
 	default:
-		return nil, fmt.Errorf("the time is a %s; .time, .now, a string like 2006-01-02T15:04:05Z or seconds since 1970 are wanted", kindName(v))
+		return nil, fmt.Errorf("the time is %s; .time, .now, a string like 2006-01-02T15:04:05Z or seconds since 1970 are wanted", a(v))
 	}
 	if err := r.meter.take(4 * len(layout)); err != nil { // "Jan" may be "September"
 		return nil, err
@@ -217,7 +221,7 @@ func lengthOf(_ *templateRun, args []operand) (any, error) {
 	case map[string]string:
 		return len(v), nil
 	}
-	return nil, fmt.Errorf("a %s has no length", kindName(args[0].v))
+	return nil, fmt.Errorf("%s has no length", a(args[0].v))
 }
 
 // itemOf is index value key ...; a name that an object does not have gives null.
@@ -228,7 +232,7 @@ func itemOf(_ *templateRun, args []operand) (any, error) {
 		case map[string]any:
 			name, ok := key.v.(string)
 			if !ok {
-				return nil, fmt.Errorf("an object has names, no %s", kindName(key.v))
+				return nil, fmt.Errorf("an object has names for its values, and %s is none", a(key.v))
 			}
 			v = in[name]
 		case map[string]string:
@@ -240,11 +244,11 @@ func itemOf(_ *templateRun, args []operand) (any, error) {
 		case []any:
 			i, ok := key.v.(int)
 			if !ok || i < 0 || i >= len(in) {
-				return nil, fmt.Errorf("a list of %d items has no item %v", len(in), shortOf(key.v))
+				return nil, fmt.Errorf("an array of %d items has no item %v", len(in), shortOf(key.v))
 			}
 			v = in[i]
 		default:
-			return nil, fmt.Errorf("a %s has no items", kindName(v))
+			return nil, fmt.Errorf("%s has no items", a(v))
 		}
 	}
 	return v, nil
@@ -256,7 +260,7 @@ func shortOf(v any) any {
 	case int, float64, bool, nil:
 		return v
 	}
-	return kindName(v)
+	return a(v)
 }
 
 // sliceOf is slice value from to: bytes of a string, or items of a list.
@@ -270,7 +274,7 @@ func sliceOf(_ *templateRun, args []operand) (any, error) {
 	case isList:
 		length = len(list)
 	default:
-		return nil, fmt.Errorf("a %s cannot be sliced", kindName(args[0].v))
+		return nil, fmt.Errorf("%s cannot be sliced", a(args[0].v))
 	}
 	bounds := [2]int{0, length}
 	for i, a := range args[1:] {
@@ -300,19 +304,19 @@ func equalToAny(_ *templateRun, args []operand) (any, error) {
 }
 
 // equal compares scalars. Those of different kinds differ; null is what is missing.
-func equal(a, b any) (bool, error) {
-	if isContainer(a) || isContainer(b) {
-		return false, fmt.Errorf("a %s and a %s cannot be compared", kindName(a), kindName(b))
+func equal(x, y any) (bool, error) {
+	if isContainer(x) || isContainer(y) {
+		return false, fmt.Errorf("%s and %s cannot be compared", a(x), a(y))
 	}
-	x, isText := a.(json.Number)
-	y, isToo := b.(json.Number)
-	if isText && isToo {
-		return x == y, nil
+	m, isExact := x.(json.Number)
+	n, isToo := y.(json.Number)
+	if isExact && isToo {
+		return m == n, nil
 	}
-	if order, ok := orderOf(a, b); ok {
-		return order == 0 && !isText && !isToo, nil
+	if order, ok := orderOf(x, y); ok {
+		return order == 0 && !isExact && !isToo, nil
 	}
-	return a == b, nil
+	return x == y, nil
 }
 
 func isContainer(v any) bool {
@@ -328,31 +332,31 @@ func ordered(holds func(order int) bool) function {
 	return function{least: 2, most: 2, call: func(_ *templateRun, args []operand) (any, error) {
 		order, ok := orderOf(args[0].v, args[1].v)
 		if !ok {
-			return nil, fmt.Errorf("a %s and a %s have no order", kindName(args[0].v), kindName(args[1].v))
+			return nil, fmt.Errorf("%s and %s have no order", a(args[0].v), a(args[1].v))
 		}
 		return holds(order), nil
 	}}
 }
 
 // orderOf compares two numbers, strings or times.
-func orderOf(a, b any) (int, bool) {
-	switch x := a.(type) {
+func orderOf(x, y any) (int, bool) {
+	switch x := x.(type) {
 	case string:
-		if y, ok := b.(string); ok {
+		if y, ok := y.(string); ok {
 			return strings.Compare(x, y), true
 		}
 	case time.Time:
-		if y, ok := b.(time.Time); ok {
+		if y, ok := y.(time.Time); ok {
 			return x.Compare(y), true
 		}
 	case int:
-		if y, ok := b.(int); ok {
+		if y, ok := y.(int); ok {
 			return cmp.Compare(x, y), true
 		}
 	}
-	x, isNumber := floatOf(a)
-	y, isToo := floatOf(b)
-	return cmp.Compare(x, y), isNumber && isToo
+	m, isNumber := floatOf(x)
+	n, isToo := floatOf(y)
+	return cmp.Compare(m, n), isNumber && isToo
 }
 
 // floatOf is a number as the nearest float64.
@@ -402,7 +406,7 @@ func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Key
 func formatText(r *templateRun, args []operand) (any, error) {
 	format, ok := args[0].v.(string)
 	if !ok {
-		return nil, fmt.Errorf("the format is a %s; a string is wanted", kindName(args[0].v))
+		return nil, fmt.Errorf("the format is %s; a string is wanted", a(args[0].v))
 	}
 	verbs, size, err := parseFormat(format)
 	if err != nil {
@@ -489,13 +493,17 @@ func (r *templateRun) forVerb(verb byte, o operand) (any, error) {
 	return r.text(o)
 }
 
-// kindName is kindOf for errors: of what only templates have, too.
-func kindName(v any) string {
+// a is what a value is, for errors.
+func a(v any) string {
 	switch v.(type) {
+	case nil:
+		return "null"
+	case []any:
+		return "an array"
+	case map[string]any, map[string]string:
+		return "an object"
 	case time.Time:
-		return "time"
-	case map[string]string:
-		return "object"
+		return "a time"
 	}
-	return kindOf(v)
+	return "a " + kindOf(v)
 }
