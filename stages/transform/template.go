@@ -122,32 +122,6 @@ func (r *templateRun) show() error {
 	return nil
 }
 
-// text is where the attribute of a name is.
-func (e *env) text(name string) *string {
-	switch name {
-	case "id":
-		return &e.id
-	case "source":
-		return &e.source
-	case "type":
-		return &e.typ
-	case "subject":
-		return &e.subject
-	case "data_content_type":
-		return &e.contentType
-	case "partition_key":
-		return &e.partitionKey
-	case "gateway":
-		return &e.gateway
-	case "client":
-		return &e.client
-	}
-	return nil
-}
-
-// attributeNames are the names that a program sees beside data, metadata, time and now.
-var attributeNames = []string{"id", "source", "type", "subject", "data_content_type", "partition_key", "gateway", "client"}
-
 // templateProblem is an error of text/template without what is the same in all of them.
 func templateProblem(err error) error {
 	if err == nil {

@@ -524,14 +524,14 @@ func (l *quickLoop) round(f *frame, item operand) (done bool, err error) {
 		f.vars[l.item] = item
 	}
 	f.dot = item
-	switch err := runAll(f, l.body); {
-	case err == nil, err == errContinue: //nolint:errorlint // never wrapped
+	err = runAll(f, l.body)
+	switch {
+	case err == nil, errors.Is(err, errContinue):
 		return false, nil
-	case err == errBreak: //nolint:errorlint // never wrapped
+	case errors.Is(err, errBreak):
 		return true, nil
-	default:
-		return true, err
 	}
+	return true, err
 }
 
 // call is a template that is called.
