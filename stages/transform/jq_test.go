@@ -111,7 +111,7 @@ func TestLanguageIsJQs(t *testing.T) {
 				continue
 			}
 			var d document
-			own, err := d.read([]byte(input))
+			own, err := d.read([]byte(input), nil)
 			if err != nil {
 				t.Fatalf("%s: %v", c.Name, err)
 			}
