@@ -38,11 +38,19 @@ type node struct {
 	twice bool
 }
 
+// lying is where a node's value lies.
+type lying struct {
+	at   unsafe.Pointer
+	node uint32
+}
+
 // document is the data of one event. The zero value is ready.
 type document struct {
 	data  []byte
 	nodes []node
-	// moved finds objects and arrays that a program has put elsewhere; made when first needed.
+	// lie has where objects and arrays lie in memory, so that they are found where a program has put them. moved has
+	// the same when they are many; made when first needed.
+	lie   []lying
 	moved map[unsafe.Pointer]uint32
 
 	decoder jsontext.Decoder
@@ -115,12 +123,11 @@ func (d *document) reset() {
 	}
 	clear(d.nodes)
 	d.nodes = d.nodes[:0]
-	if d.moved != nil {
-		if len(d.moved) > maxKeptMembers {
-			d.moved = nil
-		}
-		clear(d.moved)
+	if cap(d.lie) > maxSlab {
+		d.lie = nil
 	}
+	clear(d.lie)
+	d.lie, d.moved = d.lie[:0], nil
 	d.strings.reset()
 	d.ints.reset()
 	d.floats.reset()
@@ -185,7 +192,7 @@ func (d *document) readValue(want *wanted, depth int) error {
 	case '{':
 		value, at, err = d.readObject(i, want, depth)
 	case '[':
-		value, at, err = d.readArray(depth)
+		value, at, err = d.readArray(i, depth)
 	default:
 		var raw jsontext.Value
 		if raw, err = d.decoder.ReadValue(); err != nil {
@@ -233,11 +240,12 @@ func (d *document) readObject(i int, want *wanted, depth int) (value any, at uin
 		members++
 	}
 	d.nodes[i].twice = len(m) < members
+	d.lie = append(d.lie, lying{mapAt(m), uint32(i)})
 	_, err = d.decoder.ReadToken()
 	return m, at, err
 }
 
-func (d *document) readArray(depth int) (value any, at uint32, err error) {
+func (d *document) readArray(i, depth int) (value any, at uint32, err error) {
 	if _, err := d.decoder.ReadToken(); err != nil {
 		return nil, 0, err
 	}
@@ -254,6 +262,9 @@ func (d *document) readArray(depth int) (value any, at uint32, err error) {
 	copy(elements, d.pending[first:])
 	clear(d.pending[first:])
 	d.pending = d.pending[:first]
+	if len(elements) > 0 {
+		d.lie = append(d.lie, lying{sliceAt(elements), uint32(i)})
+	}
 	_, err = d.decoder.ReadToken()
 	return arrayBox.at(d.arrays.put(elements)), at, err
 }

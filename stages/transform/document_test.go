@@ -210,7 +210,7 @@ func TestWhatIsNotJSON(t *testing.T) {
 		}
 	}
 	var d document
-	if _, err := d.read([]byte(strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth)), nil); err != nil {
+	if _, err := d.read([]byte(strings.Repeat("[", maxDepth)+strings.Repeat("]", maxDepth)), nil); err != nil {
 		t.Errorf("%d levels: %v", maxDepth, err)
 	}
 }

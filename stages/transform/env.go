@@ -24,10 +24,10 @@ type env struct {
 	// document has the data, value is it as a JSON value or dataErr says why it is none, when parsed is set.
 	document document
 	// want is what the worker's programs look at of data.
-	want     *wanted
-	value    any
-	dataErr  error
-	parsed   bool
+	want    *wanted
+	value   any
+	dataErr error
+	parsed  bool
 	// started is when the rule began, by clock; 0 when nobody has looked.
 	started time.Duration
 	// present is now once somebody has asked.

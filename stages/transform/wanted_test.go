@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/itchyny/gojq"
 )
 
 func (w *wanted) String() string {
@@ -45,6 +47,26 @@ func TestWanted(t *testing.T) {
 	}
 }
 
+func TestWantedByJQ(t *testing.T) {
+	for source, want := range map[string]string{
+		".": "*", "1": "[]", ".a": "[a:*]", ".a.b, .c": "[a:[b:*] c:*]", ".a | .b": "[a:[b:*]]", "{a, b: .c.d, $id, \"e\"}": "[a:* c:[d:*] e:*]",
+		"{(.a): 1}": "[a:*]", `{"x\(.a)": 1}`: "*", `"x\(.a.b)"`: "[a:[b:*]]", "[.items[].sku]": "[items:*]", ".a[0].b": "[a:*]",
+		".a[.b]": "[a:* b:*]", ".a[1:]": "[a:*]", `.["a"].b`: "[a:[b:*]]", ".[$id]": "*", ".a = 1": "*", "del(.a)": "*", ".a as $x | .b + $x": "[a:* b:*]",
+		". as [$x] | .b": "*", "if .a then .b else .c end": "[a:* b:* c:*]", "if .a then .b end": "*", ".a // .b": "[a:* b:*]", "select(.a == 1) | .b": "[a:* b:*]",
+		"select(.a == 1)": "*", ".a | length": "[a:*]", "length": "*", "def f: .a; f": "*", "try .a.b catch .c": "[a:[b:*]]", ".a?.b?": "[a:[b:*]]", "-.a": "[a:*]",
+		"reduce .a[] as $x (0; . + 1)": "*", "@base64": "*", "@base64 \"\\(.a)\"": "*", ".. | .a": "*", ".a |= 1": "*", "$__loc__": "[]", "(.a | .b)[.c]": "[a:[b:*] c:*]", "1[.a]": "[a:*]",
+		"empty": "*", ".a and .b": "[a:* b:*]", ".a.b.c as $x | $x": "[a:[b:[c:*]]]",
+	} {
+		query, err := gojq.Parse(source)
+		if err != nil {
+			t.Fatalf("%s: %v", source, err)
+		}
+		if got := wantsJQ(query).String(); got != want {
+			t.Errorf("%s wants %s, want %s", source, got, want)
+		}
+	}
+}
+
 // Programs give the same, and fail alike, whether the rest of the data is there or not.
 func TestLeftOutIsNotMissed(t *testing.T) {
 	for _, source := range []string{sampleExpr, "data.shipping.address.city", "data.items[1].name", `data["items"]`, "data.nosuch", "data.nosuch.x",
@@ -54,7 +76,7 @@ func TestLeftOutIsNotMissed(t *testing.T) {
 			var results []string
 			for _, rules := range [][]RuleConfig{{{Expr: source}}, {{Expr: source}, {Match: `type == "never"`, JQ: "."}}} {
 				w, _ := newWorker(t, rules...)
-				if whole := w.env.want == nil; whole != (len(rules) == 2) {
+				if whole := w.env.want.whole; whole != (len(rules) == 2) {
 					t.Fatalf("%s: wanted is %v", source, w.env.want)
 				}
 				ev := newEvent(data)
