@@ -7,6 +7,7 @@ package schema
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -16,8 +17,8 @@ import (
 // to five where the data is nested deeply and wrong.
 const maxVisits = 200_000
 
-// errTooManyVisits stops the library. It never leaves this file.
-var errTooManyVisits = errors.New("too many visits")
+// errTooManyVisits stops the library.
+var errTooManyVisits = fmt.Errorf("takes more than %d steps to hold against the schema", maxVisits)
 
 // counting is the copy, made when it is first needed.
 type counting struct {
@@ -28,8 +29,8 @@ type counting struct {
 	left   int
 }
 
-// validate is Schema.Validate, which reports whether it has come to an end.
-func (c *counting) validate(v any) (err error, ended bool) {
+// validate is Schema.Validate, which may end with errTooManyVisits.
+func (c *counting) validate(v any) (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.left = maxVisits
@@ -37,19 +38,19 @@ func (c *counting) validate(v any) (err error, ended bool) {
 		p := newPatterns()
 		p.spend = c.spend
 		if c.schema, err = c.compile(p); err != nil {
-			return err, true // never seen: it was compiled before
+			return err // never seen: it was compiled before
 		}
 		c.count(c.schema, map[*jsonschema.Schema]bool{})
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			if p != errTooManyVisits { //nolint:errorlint // a value of ours, thrown as it is
+			if thrown, ok := p.(error); !ok || !errors.Is(thrown, errTooManyVisits) {
 				panic(p)
 			}
-			err, ended = nil, false
+			err = errTooManyVisits
 		}
 	}()
-	return c.schema.Validate(v), true
+	return c.schema.Validate(v)
 }
 
 func (c *counting) spend(visits int) {

@@ -57,7 +57,7 @@ func compileProtobuf(b *bundle, framed bool) (*compiled, error) {
 	if err != nil {
 		return nil, fmt.Errorf("it is not valid Protobuf: %w", err)
 	}
-	c := &compiled{messages: map[string]*stages.Schema{}}
+	c := &compiled{messages: map[string]*stages.Schema{}, weight: weightPerByte * b.bytes}
 	c.addMessages(b, framed, nil, linked[0].Messages())
 	if c.schema == nil {
 		return nil, fmt.Errorf("it has no message")

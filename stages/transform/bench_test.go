@@ -21,7 +21,7 @@ func BenchmarkDocument(b *testing.B) {
 		var d document
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := d.read(data); err != nil {
+			if _, err := d.read(data, nil); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -37,7 +37,7 @@ func BenchmarkDocument(b *testing.B) {
 	})
 	b.Run("write one changed", func(b *testing.B) {
 		var d document
-		v, _ := d.read(data)
+		v, _ := d.read(data, nil)
 		changed := rebuildOuter(v.(map[string]any))
 		changed["currency"] = "USD"
 		var out []byte

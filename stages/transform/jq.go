@@ -21,6 +21,11 @@ type jqEngine struct{}
 // compile implements engine.
 func (jqEngine) compile(source string, l limits) (program, error) {
 	p := &jqProgram{source: source, limits: l}
+	query, err := gojq.Parse(source)
+	if err != nil {
+		return nil, p.problem(err)
+	}
+	p.wants = wantsJQ(query)
 	r := &jqRun{program: p}
 	if err := r.compile(); err != nil {
 		return nil, err
@@ -31,7 +36,11 @@ func (jqEngine) compile(source string, l limits) (program, error) {
 type jqProgram struct {
 	source string
 	limits limits
+	wants  *wanted
 }
+
+// want says which members of data have to be there.
+func (p *jqProgram) want() *wanted { return p.wants }
 
 // newRun implements program.
 func (p *jqProgram) newRun() run {
@@ -84,7 +93,7 @@ type jqRun struct {
 func (r *jqRun) compile() error {
 	query, err := gojq.Parse(r.program.source)
 	if err != nil {
-		return r.problem(err)
+		return r.program.problem(err)
 	}
 	guarded, err := guardJQ(query)
 	if err != nil {
@@ -99,17 +108,17 @@ func (r *jqRun) compile() error {
 	r.values = make([]any, len(names))
 	r.code, err = gojq.Compile(query, append(r.functions(), gojq.WithVariables(names))...)
 	if err != nil {
-		return r.problem(err)
+		return r.program.problem(err)
 	}
 	return nil
 }
 
 // problem is gojq's error with its position, where it has one.
-func (r *jqRun) problem(err error) error {
+func (p *jqProgram) problem(err error) error {
 	var parse *gojq.ParseError
 	if errors.As(err, &parse) {
-		before := r.program.source[:min(max(parse.Offset-len(parse.Token), 0), len(r.program.source))]
-		return fmt.Errorf("%w, %s", err, position([]rune(r.program.source), len([]rune(before))))
+		before := p.source[:min(max(parse.Offset-len(parse.Token), 0), len(p.source))]
+		return fmt.Errorf("%w, %s", err, position([]rune(p.source), len([]rune(before))))
 	}
 	return errors.New(strings.ReplaceAll(err.Error(), guardPrefix, ""))
 }
