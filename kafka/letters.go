@@ -154,7 +154,7 @@ func (l *Letters) unreachable(err error) error {
 func (l *Letters) Positions(ctx context.Context) (map[int32]Position, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.source.Timeout)
 	defer cancel()
-	committed, err := l.admin.FetchOffsets(ctx, l.source.Group)
+	committed, err := l.committed(ctx)
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		return nil, fmt.Errorf("reading the position of consumer group %s: %w", l.source.Group, err)
 	}
@@ -168,6 +168,25 @@ func (l *Letters) Positions(ctx context.Context) (map[int32]Position, error) {
 		}
 	}
 	return positions, nil
+}
+
+// coordinatorPause is how long to wait before a group's coordinator is asked for again.
+const coordinatorPause = 100 * time.Millisecond
+
+// committed asks again while the group has no coordinator: where nobody has used a group before, Kafka first makes the
+// topic of all groups' positions, which takes longer than the client's few tries.
+func (l *Letters) committed(ctx context.Context) (kadm.OffsetResponses, error) {
+	for {
+		committed, err := l.admin.FetchOffsets(ctx, l.source.Group)
+		if !errors.Is(err, kerr.CoordinatorNotAvailable) && !errors.Is(err, kerr.CoordinatorLoadInProgress) && !errors.Is(err, kerr.NotCoordinator) {
+			return committed, err //nolint:wrapcheck // Positions does
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err //nolint:wrapcheck // Positions does
+		case <-time.After(coordinatorPause):
+		}
+	}
 }
 
 // Commit stores positions for the group. Safe beside Read.

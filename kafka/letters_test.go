@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -160,6 +161,21 @@ func TestEmptyTopicOfLetters(t *testing.T) {
 	l := newLetterRig(t, 3).open()
 	if err := l.Read(t.Context(), l.Spans(), func(Letter, error) error { return errors.New("a letter") }); err != nil || len(l.Spans()) != 3 {
 		t.Fatalf("%v, %v", l.Spans(), err)
+	}
+}
+
+// The first question about a group, on a cluster where nobody has used one, is answered that there is no coordinator yet.
+func TestPositionsWithoutACoordinatorYet(t *testing.T) {
+	r := newLetterRig(t, 1)
+	fault := r.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.FindCoordinator}, Err: kerr.CoordinatorNotAvailable, Count: 8})
+	positions, err := r.open().Positions(t.Context())
+	if err != nil || len(positions) != 0 || fault.Hits() != 8 {
+		t.Errorf("%v, %v after %d answers", positions, err, fault.Hits())
+	}
+	r.source.Timeout = 300 * time.Millisecond
+	r.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.FindCoordinator}, Err: kerr.CoordinatorNotAvailable, Count: -1})
+	if _, err := r.open().Positions(t.Context()); err == nil || !strings.Contains(err.Error(), "test.dlq") {
+		t.Errorf("never a coordinator: %v", err)
 	}
 }
 
