@@ -105,7 +105,7 @@ func (r *celRun) plan(p *celProgram) error {
 }
 
 func (r *celRun) eval(ctx context.Context, e *env) (output, error) {
-	r.env, r.clock.ctx = e, ctx
+	r.env, r.clock.ctx, r.clock.struck = e, ctx, false
 	frame, err := interpreter.NewExecutionFrame(r)
 	if err != nil {
 		return output{}, err
@@ -160,15 +160,20 @@ func init() {
 
 // celClock is looked at every 16th time that somebody asks: a look takes as long as two rounds of a comprehension that
 // do little, and 16 that work on a megabyte each take some 20 ms.
+//
+// Once the time is up it stays so: all and exists go on behind an error of a round, and each of their rounds would
+// begin the comprehensions in it anew.
 type celClock struct {
-	ctx   context.Context
-	asked uint
+	ctx    context.Context
+	asked  uint
+	struck bool
 }
 
 // over reports whether the time is up.
 func (c *celClock) over() bool {
 	c.asked++
-	return c.asked%16 == 0 && c.ctx.Err() != nil
+	c.struck = c.struck || c.asked%16 == 0 && c.ctx.Err() != nil
+	return c.struck
 }
 
 // ResolveName implements interpreter.Activation.
