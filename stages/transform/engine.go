@@ -27,7 +27,8 @@ type engine interface {
 	compile(source string, l limits) (program, error)
 }
 
-// program is a compiled program. It is shared by all workers and safe for concurrent use.
+// program is a compiled program. It is shared by all workers and safe for concurrent use. It may have a method
+// "want() *wanted", if it looks at some members of data only; else all of data is read.
 type program interface {
 	// newRun returns what one worker runs the program with.
 	newRun() run
@@ -54,6 +55,7 @@ var errLimit = errors.New("limit")
 
 // engines are the languages by the name of their variable.
 var engines = map[string]engine{
+	"JQ":       jqEngine{},
 	"EXPR":     exprEngine{},
 	"CEL":      celEngine{},
 	"TEMPLATE": templateEngine{},
