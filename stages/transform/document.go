@@ -118,6 +118,7 @@ func (d *document) reset() {
 		return
 	}
 	d.data, d.reader = nil, bytes.Buffer{}
+	d.decoder.Reset(&d.reader)
 	if cap(d.nodes) > maxSlab {
 		d.nodes = nil
 	}

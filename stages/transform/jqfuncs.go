@@ -254,7 +254,7 @@ var asks = map[string]func(m *meter, v, argument any) error{
 	"add":       askAdd,
 	"join":      askJoinJQ,
 	"explode":   func(m *meter, v, _ any) error { s, _ := v.(string); return m.take(24 * len(s)) }, // a number for each rune
-	"square":    func(m *meter, v, argument any) error { return askSquareOf(m, v, argument) },
+	"square":    askSquareOf,
 	"search":    askSearch,
 	"transpose": askTranspose,
 	"sort":      askSort,

@@ -16,7 +16,6 @@ import (
 // hostile data for rules that look harmless: 450 KB each.
 var (
 	manyNumbers = "[" + strings.Repeat("1,", 225_000) + "1]"
-	manyTexts   = `["` + strings.Repeat(`x","`, 110_000) + `"]`
 	manySpaces  = `"` + strings.Repeat(" ", 450_000) + `"`
 	manyRows    = `[[` + strings.Repeat("1,", 112_000) + `1]` + strings.Repeat(",[]", 75_000) + `]`
 	longTexts   = `{"s":"` + strings.Repeat("x", 225_000) + `","l":[` + strings.Repeat(`"",`, 75_000) + `""]}`

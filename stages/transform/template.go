@@ -26,7 +26,7 @@ func (templateEngine) compile(source string, l limits) (program, error) {
 	if err != nil {
 		return nil, templateProblem(err)
 	}
-	p := &templateProgram{parsed: parsed, limits: l, patterns: regexps{}}
+	p := &templateProgram{parsed: parsed, limits: l, patterns: templatePatterns{}}
 	if err := p.prepare(); err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ type templateProgram struct {
 	// names are what the template asks of the event.
 	names []string
 	// patterns are those of regexReplace that are constant.
-	patterns regexps
+	patterns templatePatterns
 }
 
 // newRun implements program.

@@ -92,6 +92,7 @@ func (w *Worker) step(r *workerRule, ev *stages.Event) Result {
 		}
 	}
 	r.counts.add(result)
+	clear(r.values) // they may be views of the event
 	return result
 }
 
@@ -174,6 +175,9 @@ func (w *Worker) holds(c *condition, ev *stages.Event) (bool, error) {
 }
 
 func (w *Worker) text(p *exprProgram, ev *stages.Event) (string, error) {
+	if p.quick != nil {
+		return p.quick(ev), nil
+	}
 	w.show(ev)
 	v, err := w.evaluator.run(p, &w.env)
 	if err != nil {
@@ -214,6 +218,7 @@ func (w *Worker) fail(r *workerRule, ev *stages.Event, err error) Result {
 		ev.RefuseFor(stages.AtTransform, stages.Overloaded, stages.Overloaded.Retry())
 		return Overloaded
 	}
+	clear(w.pairs)
 	reason, result := stages.TransformFailed, Failed
 	switch {
 	case errors.Is(err, errLimit):
