@@ -11,9 +11,11 @@ func (w *stageWorker) holdLoop() {
 	for {
 		for w.resumeKept() {
 		}
+		w.kept.Store(int64(w.holder.Kept()))
 		n := w.in.take(w.burst[:max(0, min(burstSize, w.holder.Room()))])
 		if n > 0 {
 			w.out.flush(&w.worker, w.workSifted(w.burst[:n]))
+			w.kept.Store(int64(w.holder.Kept()))
 			continue
 		}
 		if w.in.drained() && w.holder.Kept() == 0 {

@@ -20,6 +20,7 @@ func (p *Pipeline) WriteMetrics(w io.Writer) {
 	p.writeReasons(w)
 	p.writeMemory(w)
 	p.writeWorkers(w)
+	p.writeHeld(w)
 	p.writeLinks(w)
 	writeHistogram(w, "gateway_event_latency_seconds", "", &p.retirer.latency)
 }
@@ -108,6 +109,17 @@ func (p *Pipeline) writeWorkers(w io.Writer) {
 		metrics.WriteCounterUint64(w, `gateway_stage_panics_total`+labels, c.panics.Load())
 		writeHistogram(w, `gateway_stage_age_seconds`, fmt.Sprintf(`stage=%q,worker="%d"`, wk.id, wk.index), &c.age)
 		metrics.WriteGaugeFloat64(w, `gateway_stage_stuck_seconds`+labels, seconds(s.stuck.Load()))
+	}
+}
+
+// writeHeld says how many events wait in the side queues of stages that may keep some.
+func (p *Pipeline) writeHeld(w io.Writer) {
+	for _, row := range p.middle {
+		for _, worker := range row {
+			if worker.holder != nil {
+				metrics.WriteGaugeUint64(w, fmt.Sprintf(`gateway_stage_held_events{stage=%q,worker="%d"}`, worker.id, worker.index), uint64(worker.kept.Load()))
+			}
+		}
 	}
 }
 

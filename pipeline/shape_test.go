@@ -387,3 +387,38 @@ func TestFullSideQueueWaits(t *testing.T) {
 		}
 	}
 }
+
+// The metrics say how many events wait for a schema.
+func TestHeldEventsAreCounted(t *testing.T) {
+	var gate atomic.Bool
+	var wake func()
+	h := newHarness(t, withWorkers(1, 1, 1, 1, 1, 1), func(_ *Config, parts *Parts) {
+		parts.Schemas = func(f func()) stages.Schemas {
+			wake = f
+			return schemaFunc(func(*stages.Event) bool { return !gate.Load() })
+		}
+	})
+	w := newWaiting()
+	m, _ := h.submit(h.p.Lane(), w, stages.Batch, frameOf(testEvent{source: "s", key: "a"}, testEvent{source: "s", key: "b"}), 2)
+	held := func() string {
+		var b strings.Builder
+		h.p.WriteMetrics(&b)
+		_, after, _ := strings.Cut(b.String(), `gateway_stage_held_events{stage="validate",worker="0"} `)
+		return after[:strings.IndexByte(after, '\n')]
+	}
+	for deadline := time.Now().Add(patience); held() != "2"; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s events are held, want 2", held())
+		}
+	}
+	gate.Store(true)
+	wake()
+	w.await(t)
+	mustOutcome(t, m, 0, stages.Acknowledged, stages.NoReason, stages.AtProduce)
+	h.p.Release(m)
+	h.close()
+}
+
+type schemaFunc func(*stages.Event) bool
+
+func (f schemaFunc) Check(ev *stages.Event) bool { return f(ev) }

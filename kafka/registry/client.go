@@ -16,15 +16,18 @@ import (
 
 // Client asks a registry. Safe for concurrent use. Its errors wrap those of package schema.
 type Client struct {
-	sr   *sr.Client
-	http *http.Client
+	sr    *sr.Client
+	http  *http.Client
+	url   string
+	guard dialGuard
 }
 
 var _ schema.Registry = (*Client)(nil)
 
 // New returns a client. It connects when it is first asked. cfg must be valid (schema.Config.Validate).
 func New(cfg schema.Config) (*Client, error) {
-	client, err := newHTTPClient(cfg.URL)
+	guard := newDialGuard(cfg.URL)
+	client, err := newHTTPClient(cfg.URL, guard.check)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +39,7 @@ func New(cfg schema.Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the registry's client: %w", err)
 	}
-	return &Client{sr: c, http: client}, nil
+	return &Client{sr: c, http: client, url: cfg.URL, guard: guard}, nil
 }
 
 // Close closes idle connections.

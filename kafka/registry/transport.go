@@ -5,7 +5,6 @@ package registry
 // said and nowhere else, and bring no more than the gateway can hold.
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -34,16 +33,15 @@ var (
 	errForbidden    = errors.New("the address is one of a machine's own metadata or link-local services")
 )
 
-func newHTTPClient(registryURL string) (*http.Client, error) {
+// newHTTPClient returns a client that asks guard before it connects to an address.
+func newHTTPClient(registryURL string, guard func(address string) error) (*http.Client, error) {
 	u, err := url.Parse(registryURL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("the registry's URL %s is not one that begins with http:// or https://", registryURL)
 	}
-	guard := dialGuard{}
-	if literal, err := netip.ParseAddr(u.Hostname()); err == nil {
-		guard.allowed = literal.Unmap().WithZone("")
-	}
-	dialer := &net.Dialer{Timeout: schema.MaxTimeout, ControlContext: guard.check}
+	dialer := &net.Dialer{Timeout: schema.MaxTimeout, Control: func(_, address string, _ syscall.RawConn) error {
+		return guard(address)
+	}}
 	transport := &http.Transport{
 		// No proxy: it would resolve names and connect in the gateway's place.
 		DialContext:            dialer.DialContext,
@@ -72,7 +70,16 @@ type dialGuard struct {
 	allowed netip.Addr
 }
 
-func (g dialGuard) check(_ context.Context, _, address string, _ syscall.RawConn) error {
+func newDialGuard(registryURL string) (g dialGuard) {
+	if u, err := url.Parse(registryURL); err == nil {
+		if literal, err := netip.ParseAddr(u.Hostname()); err == nil {
+			g.allowed = literal.Unmap().WithZone("")
+		}
+	}
+	return g
+}
+
+func (g dialGuard) check(address string) error {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return fmt.Errorf("reading the address %s: %w", address, err)

@@ -78,12 +78,12 @@ func checkAvro(s *avro.Schema, data []byte) *stages.Detail {
 }
 
 func checkAvroJSON(s *avro.Schema, data []byte) *stages.Detail {
-	if err := boundJSON(data); err != nil {
+	if _, err := boundJSON(data); err != nil {
 		return violated(dataField, err.Error())
 	}
 	if !json.Valid(data) {
-		_, err := decodeJSON(data)
-		return violated(dataField, cmpError(err, "is not JSON"))
+		_, _, err := decodeJSON(data)
+		return violated(dataField, orElse(err, "is not JSON"))
 	}
 	var v any
 	if err := s.DecodeJSON(bytes.TrimSpace(data), &v); err != nil {
@@ -92,7 +92,7 @@ func checkAvroJSON(s *avro.Schema, data []byte) *stages.Detail {
 	return nil
 }
 
-func cmpError(err error, otherwise string) string {
+func orElse(err error, otherwise string) string {
 	if err == nil {
 		return otherwise
 	}

@@ -21,8 +21,8 @@ import (
 const (
 	// maxEntries is how many names are remembered, with and without schemas.
 	maxEntries = 1000
-	// maxTextBytes bounds the texts behind all compiled schemas, as a measure of what those take.
-	maxTextBytes = 32 << 20
+	// maxWeight bounds the memory that all compiled schemas take, in bytes, as far as that is known (compiled.weight).
+	maxWeight = 256 << 20
 	// maxFetches is how many fetches are under way at once; maxNewFetches of them may be for names that came
 	// from clients and have no schema yet, so that a flood of those cannot keep known schemas from being
 	// fetched again.
@@ -76,7 +76,7 @@ type Cache struct {
 	// busy counts fetches, and busyNew those for new names.
 	busy, busyNew int
 	newNames      *rate.Limiter
-	textBytes     int
+	weight        int
 	closed        bool
 	workers       []*Worker
 }
@@ -259,8 +259,8 @@ func (c *Cache) evict(table map[string]*entry, but *entry) bool {
 	}
 	delete(table, worst.key)
 	worst.evicted.Store(true)
-	c.textBytes -= worst.bytes
-	worst.bytes = 0
+	c.weight -= worst.weight
+	worst.weight = 0
 	return true
 }
 
@@ -274,7 +274,7 @@ func lessUseful(e, than *entry) bool {
 
 // publish ends a fetch, or what is waited for of it: the answer is there for everybody, and the workers that
 // wait for it are woken.
-func (c *Cache) publish(e *entry, a *answer, textBytes int, over bool) {
+func (c *Cache) publish(e *entry, a *answer, weight int, over bool) {
 	c.mu.Lock()
 	if over && e.again {
 		e.again = false
@@ -286,7 +286,7 @@ func (c *Cache) publish(e *entry, a *answer, textBytes int, over bool) {
 	e.ended.Add(1)
 	if e.overdue = !over; over {
 		e.fetching.Store(false)
-		c.account(e, textBytes)
+		c.account(e, weight)
 	}
 	waiting := e.waiting
 	e.waiting = nil
@@ -296,18 +296,18 @@ func (c *Cache) publish(e *entry, a *answer, textBytes int, over bool) {
 	}
 }
 
-// account keeps the texts of all entries within their bound. The cache's lock is held.
-func (c *Cache) account(e *entry, textBytes int) {
+// account keeps the weight of all entries within its bound. The cache's lock is held.
+func (c *Cache) account(e *entry, weight int) {
 	if e.evicted.Load() {
 		return
 	}
-	c.textBytes += textBytes - e.bytes
-	e.bytes = textBytes
-	if c.textBytes <= maxTextBytes {
+	c.weight += weight - e.weight
+	e.weight = weight
+	if c.weight <= maxWeight {
 		return
 	}
 	table := maps.Clone(*c.entries.Load())
-	for c.textBytes > maxTextBytes && c.evict(table, e) {
+	for c.weight > maxWeight && c.evict(table, e) {
 	}
 	c.entries.Store(&table)
 }

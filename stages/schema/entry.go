@@ -33,6 +33,14 @@ type answer struct {
 	stale bool
 }
 
+// weight is about how many bytes of memory the answer's schema takes.
+func (a *answer) weight() int {
+	if a.compiled == nil {
+		return 0
+	}
+	return a.compiled.weight
+}
+
 // digest tells whether a text is the one that was compiled before.
 type digest [sha256.Size]byte
 
@@ -53,15 +61,14 @@ type entry struct {
 	// pinned: the one subject of a template without attributes; it is never evicted.
 	pinned bool
 
-	// known, knownDigest and bytes are what was last compiled. They belong to the fetch that is under way;
-	// bytes also to the cache, under its lock.
+	// known and knownDigest are what was last compiled. They belong to the fetch that is under way.
 	known       *answer
 	knownDigest digest
-	bytes       int
 
 	// again: the answer of the fetch under way may be old already. overdue: it takes too long to wait for.
 	// waiting are the workers to wake. All three are under the cache's lock.
-	again   bool
-	overdue bool
+	again, overdue bool
+	// weight is what the schema counts for in the cache's memory, under the cache's lock.
+	weight  int
 	waiting []*Worker
 }

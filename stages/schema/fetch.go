@@ -41,41 +41,41 @@ func (c *Cache) fetch(e *entry) {
 		}
 	})
 	defer watchdog.Stop()
-	a, textBytes := c.ask(ctx, e)
+	a, weight := c.ask(ctx, e)
 	over.Lock()
 	defer over.Unlock()
 	ended = true
-	c.publish(e, a, textBytes, true)
+	c.publish(e, a, weight, true)
 }
 
 var errTooLong = fmt.Errorf("%w: fetching and compiling take too long", ErrUnavailable)
 
 // ask is the fetch itself. It keeps what was known when the text is still the same, or when there is no answer.
-func (c *Cache) ask(ctx context.Context, e *entry) (a *answer, textBytes int) {
+func (c *Cache) ask(ctx context.Context, e *entry) (a *answer, weight int) {
 	text, err := c.look(ctx, &e.name)
 	var b *bundle
 	if err == nil {
 		b, err = gather(ctx, c.registry, text)
 	}
 	if err != nil {
-		return c.refusal(e, err), c.keptBytes(e, err)
+		return c.refusal(e, err), c.keptWeight(e, err)
 	}
 	sum := b.digest()
 	if e.known != nil && e.knownDigest == sum {
 		c.fetched[fetchedSame].Add(1)
 		again := *e.known
 		again.until = c.lives(again.kind)
-		return &again, b.bytes
+		return &again, again.weight()
 	}
 	compiled, err := compile(b, c.cfg.WireFormat == Confluent)
 	if err != nil {
-		a = c.refusal(e, fmt.Errorf("%w: %s: %w", ErrInvalid, e.name.String(), err))
+		a = c.refusal(e, fmt.Errorf("%w: %w", ErrInvalid, err))
 	} else {
 		c.fetched[fetchedNew].Add(1)
 		a = &answer{kind: usable, compiled: compiled, until: c.lives(usable)}
 	}
 	e.known, e.knownDigest = a, sum
-	return a, b.bytes
+	return a, a.weight()
 }
 
 // look finds the text that a name stands for.
@@ -155,7 +155,7 @@ func (c *Cache) refusal(e *entry, err error) *answer {
 	case errors.Is(err, ErrInvalid):
 		c.fetched[fetchedInvalid].Add(1)
 		e.known = nil
-		return &answer{kind: invalid, until: c.lives(invalid), detail: &stages.Detail{Message: clip(err.Error())}}
+		return &answer{kind: invalid, until: c.lives(invalid), detail: &stages.Detail{Message: clip(e.name.String() + ": " + err.Error())}}
 	}
 	c.fetched[fetchedFailed].Add(1)
 	return c.unavailable(e, err)
@@ -175,14 +175,14 @@ func (c *Cache) unavailable(e *entry, err error) *answer {
 	return &answer{kind: failed, until: c.exactNow() + int64(failedTTL), detail: &stages.Detail{Message: message}}
 }
 
-// keptBytes is what the entry still holds after a fetch that brought no schema.
-func (c *Cache) keptBytes(e *entry, err error) int {
+// keptWeight is what the entry still weighs after a fetch that brought no schema.
+func (c *Cache) keptWeight(e *entry, err error) int {
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid) {
 		return 0
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return e.bytes
+	return e.weight
 }
 
 // digest is the same for the same text with the same references.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -17,40 +18,67 @@ import (
 const rootURL = "schema://registry/schema"
 
 // maxNodes bounds the JSON values in a schema with its references: the library's compiler takes quadratic time
-// (0.2 s for the worst schema of this size, measured by BenchmarkCompileWorst).
-const maxNodes = 10_000
+// (0.8 s for the worst schema of this size, measured by TestWorstSchemas). maxOddRefs bounds the places that
+// $ref leads to where the compiler does not look for schemas: it copies what it knows of the document for each.
+const (
+	maxNodes   = 10_000
+	maxOddRefs = 300
+)
 
-// compileJSON makes a checker. Schemas that do not say which draft they are of are draft 7, as for the other
+// compileJSON makes a checker, and says how many states its patterns have. Schemas that do not say which draft they are of are draft 7, as for the other
 // clients of such registries.
-func compileJSON(b *bundle) (checker, error) {
-	docs, err := decodeDocuments(b)
-	if err != nil {
-		return nil, err
+func compileJSON(b *bundle) (check checker, states int, err error) {
+	compile := func(p *patterns) (*jsonschema.Schema, error) { // with the texts, which are small beside what they become
+		docs, err := decodeDocuments(b)
+		if err != nil {
+			return nil, err
+		}
+		compiler := jsonschema.NewCompiler()
+		compiler.DefaultDraft(jsonschema.Draft7)
+		compiler.UseLoader(docs)
+		compiler.UseRegexpEngine(p.compile)
+		s, err := compiler.Compile(rootURL)
+		if err != nil {
+			return nil, fmt.Errorf("it is not a valid JSON Schema: %w", err)
+		}
+		return s, nil
 	}
-	compiler := jsonschema.NewCompiler()
-	compiler.DefaultDraft(jsonschema.Draft7)
-	compiler.UseLoader(docs)
-	compiler.UseRegexpEngine(newPatterns().compile)
-	s, err := compiler.Compile(rootURL)
+	p := newPatterns()
+	s, err := compile(p)
 	if err != nil {
-		return nil, fmt.Errorf("it is not a valid JSON Schema: %w", err)
+		return nil, 0, err
 	}
-	return func(ev *stages.Event) *stages.Detail { return checkJSON(s, ev.Data) }, nil
+	c := &jsonChecker{schema: s, visits: visits(s), states: p.states, counting: counting{compile: compile}}
+	return func(ev *stages.Event) *stages.Detail { return c.check(ev.Data) }, p.states, nil
 }
 
-func checkJSON(s *jsonschema.Schema, data []byte) *stages.Detail {
-	v, err := decodeJSON(data)
+// jsonChecker holds data against a JSON Schema.
+type jsonChecker struct {
+	schema *jsonschema.Schema
+	// visits is how often one value is visited at most, and states are those of all patterns.
+	visits   float64
+	states   int
+	counting counting
+}
+
+func (c *jsonChecker) check(data []byte) *stages.Detail {
+	v, values, err := decodeJSON(data)
 	if err != nil {
 		return violated(dataField, err.Error())
 	}
-	if err := s.Validate(v); err != nil {
-		var invalid *jsonschema.ValidationError
-		if !errors.As(err, &invalid) {
-			return violated(dataField, err.Error())
-		}
-		return jsonViolations(invalid)
+	if cost := c.visits*float64(values) + float64(c.states*len(data)/statesPerVisit); cost <= maxVisits {
+		err = c.schema.Validate(v)
+	} else {
+		err = c.counting.validate(v)
 	}
-	return nil
+	if err == nil {
+		return nil
+	}
+	var invalid *jsonschema.ValidationError
+	if !errors.As(err, &invalid) {
+		return violated(dataField, err.Error())
+	}
+	return jsonViolations(invalid)
 }
 
 // documents are the texts by the URLs that they may be referred to by. It is the compiler's only loader.
@@ -66,14 +94,17 @@ func (d documents) Load(url string) (any, error) {
 
 // decodeDocuments reads all texts, and gives each the URLs under which its importers look for it.
 func decodeDocuments(b *bundle) (documents, error) {
-	nodes := 0
+	nodes, odd := 0, map[string]bool{}
 	read := func(t Text) (any, error) {
-		doc, err := decodeJSON([]byte(t.Definition))
+		doc, _, err := decodeJSON([]byte(t.Definition))
 		if err != nil {
 			return nil, fmt.Errorf("its text %w", err)
 		}
 		if nodes += countNodes(doc); nodes > maxNodes {
 			return nil, fmt.Errorf("it has more than %d JSON values with its references", maxNodes)
+		}
+		if noteOddRefs(doc, odd); len(odd) > maxOddRefs {
+			return nil, fmt.Errorf("it refers to more than %d places that are not definitions", maxOddRefs)
 		}
 		return doc, nil
 	}
@@ -162,4 +193,23 @@ func countNodes(v any) int {
 		}
 	}
 	return n
+}
+
+// noteOddRefs adds the references to other places than definitions.
+func noteOddRefs(v any, odd map[string]bool) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, member := range v {
+			if ref, ok := member.(string); ok && strings.HasSuffix(key, "ref") || strings.HasSuffix(key, "Ref") {
+				if name, plain := strings.CutPrefix(ref, "#/definitions/"); !plain || strings.Contains(name, "/") {
+					odd[ref] = true
+				}
+			}
+			noteOddRefs(member, odd)
+		}
+	case []any:
+		for _, item := range v {
+			noteOddRefs(item, odd)
+		}
+	}
 }

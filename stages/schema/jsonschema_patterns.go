@@ -21,10 +21,12 @@ const (
 // patterns compiles a schema's patterns. It belongs to one compilation.
 type patterns struct {
 	states int
-	seen   map[string]*regexp.Regexp
+	seen   map[string]jsonschema.Regexp
+	// spend, if set, is told what a match will cost, in visits.
+	spend func(visits int)
 }
 
-func newPatterns() *patterns { return &patterns{seen: map[string]*regexp.Regexp{}} }
+func newPatterns() *patterns { return &patterns{seen: map[string]jsonschema.Regexp{}} }
 
 // compile is a jsonschema.RegexpEngine.
 func (p *patterns) compile(pattern string) (jsonschema.Regexp, error) {
@@ -43,10 +45,29 @@ func (p *patterns) compile(pattern string) (jsonschema.Regexp, error) {
 		return nil, fmt.Errorf("the patterns of the schema have more than %d states", maxSchemaStates)
 	}
 	re, err := regexp.Compile(pattern)
-	if err == nil {
-		p.seen[pattern] = re
+	if err != nil {
+		return nil, err
 	}
-	return re, err
+	p.seen[pattern] = re
+	if p.spend != nil {
+		p.seen[pattern] = &metered{Regexp: re, states: n, spend: p.spend}
+	}
+	return p.seen[pattern], nil
+}
+
+// statesPerVisit is how many bytes of text times states cost as much as a visit, some 3 microseconds.
+const statesPerVisit = 300
+
+// metered is a pattern that says what it costs before it is matched.
+type metered struct {
+	*regexp.Regexp
+	states int
+	spend  func(visits int)
+}
+
+func (m *metered) MatchString(s string) bool {
+	m.spend(len(s) * m.states / statesPerVisit)
+	return m.Regexp.MatchString(s)
 }
 
 // states is about how many instructions an expression becomes, without making them. Its depth is bounded by

@@ -15,34 +15,35 @@ import (
 // Bounds of JSON, in data and in schemas.
 const (
 	// maxDepth is how many objects and arrays may be inside each other: validators recurse.
-	maxDepth = 200
+	maxDepth = 100
+	// maxValues bounds the values, about: each is some hundred bytes when something is wrong with it.
+	maxValues = 100_000
 	// maxNumberBytes and maxExponent bound numbers: they are compared exactly, and 1e999999 is a megabyte then.
 	maxNumberBytes = 1000
-	maxExponent    = 1000
+	maxExponent    = 400
 )
 
 // decodeJSON reads one JSON value. Of members of one name, the last one counts. The error says where, and is
-// the rest of a sentence that begins with what was read.
-func decodeJSON(data []byte) (any, error) {
+// the rest of a sentence that begins with what was read. values is about how many values there are, or more.
+func decodeJSON(data []byte) (v any, values int, err error) {
 	if len(data) == 0 {
-		return nil, errors.New("is empty; JSON was expected")
+		return nil, 0, errors.New("is empty; JSON was expected")
 	}
 	if !utf8.Valid(data) {
-		return nil, errors.New("is not JSON: it is not valid UTF-8")
+		return nil, 0, errors.New("is not JSON: it is not valid UTF-8")
 	}
-	if err := boundJSON(data); err != nil {
-		return nil, err
+	if values, err = boundJSON(data); err != nil {
+		return nil, 0, err
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
-	var v any
 	if err := decoder.Decode(&v); err != nil {
-		return nil, notJSON(err, len(data))
+		return nil, 0, notJSON(err, len(data))
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("is not JSON: something follows the value at byte %d", decoder.InputOffset())
+		return nil, 0, fmt.Errorf("is not JSON: something follows the value at byte %d", decoder.InputOffset())
 	}
-	return v, nil
+	return v, values, nil
 }
 
 func notJSON(err error, size int) error {
@@ -56,29 +57,37 @@ func notJSON(err error, size int) error {
 	return fmt.Errorf("is not JSON: %w", err)
 }
 
-// boundJSON looks for what is too deep or too large. It does not check the syntax: the decoder does.
-func boundJSON(data []byte) error {
+// boundJSON looks for what is too deep or too large, and counts values, or a few more. It does not check the
+// syntax: the decoder does.
+func boundJSON(data []byte) (values int, err error) {
 	depth := 0
+	values = 1
 	for i := 0; i < len(data); i++ {
 		switch c := data[i]; {
 		case c == '"':
 			i = endOfString(data, i)
+		case c == ',':
+			values++
 		case c == '{' || c == '[':
+			values++
 			if depth++; depth > maxDepth {
-				return fmt.Errorf("is nested deeper than %d levels at byte %d", maxDepth, i)
+				return 0, fmt.Errorf("is nested deeper than %d levels at byte %d", maxDepth, i)
 			}
 		case c == '}' || c == ']':
 			depth--
 		case c >= '0' && c <= '9' || c == '-':
 			end := endOfNumber(data, i)
 			if !boundedNumber(data[i:end]) {
-				return fmt.Errorf("has a number at byte %d that is longer than %d bytes or has an exponent beyond %d",
+				return 0, fmt.Errorf("has a number at byte %d that is longer than %d bytes or has an exponent beyond %d",
 					i, maxNumberBytes, maxExponent)
 			}
 			i = end - 1
 		}
 	}
-	return nil
+	if values > maxValues {
+		return 0, fmt.Errorf("has more than %d values", maxValues)
+	}
+	return values, nil
 }
 
 // endOfString is the index of the closing quote, or of the last byte.

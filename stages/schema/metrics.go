@@ -38,7 +38,7 @@ type counts struct {
 // WriteMetrics writes the cache's metrics.
 func (c *Cache) WriteMetrics(w io.Writer) {
 	c.mu.Lock()
-	workers, busy, textBytes := c.workers, c.busy, c.textBytes
+	workers, busy, weight := c.workers, c.busy, c.weight
 	c.mu.Unlock()
 	var hits, violations, unchecked, refused, stale, waits uint64
 	for _, worker := range workers {
@@ -61,7 +61,7 @@ func (c *Cache) WriteMetrics(w io.Writer) {
 	}
 	metrics.WriteGaugeUint64(w, `gateway_schema_fetches_in_flight`, uint64(busy))
 	c.writeEntries(w)
-	metrics.WriteGaugeUint64(w, `gateway_schema_text_bytes`, uint64(max(textBytes, 0)))
+	metrics.WriteGaugeUint64(w, `gateway_schema_memory_bytes`, uint64(max(weight, 0)))
 }
 
 func (c *Cache) writeEntries(w io.Writer) {

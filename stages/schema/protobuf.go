@@ -57,7 +57,7 @@ func compileProtobuf(b *bundle, framed bool) (*compiled, error) {
 	if err != nil {
 		return nil, fmt.Errorf("it is not valid Protobuf: %w", err)
 	}
-	c := &compiled{messages: map[string]*stages.Schema{}}
+	c := &compiled{messages: map[string]*stages.Schema{}, weight: weightPerByte * b.bytes}
 	c.addMessages(b, framed, nil, linked[0].Messages())
 	if c.schema == nil {
 		return nil, fmt.Errorf("it has no message")
@@ -128,7 +128,7 @@ func checkProtobuf(m protoreflect.MessageDescriptor, data []byte) *stages.Detail
 }
 
 func checkProtobufJSON(m protoreflect.MessageDescriptor, data []byte) *stages.Detail {
-	if err := boundJSON(data); err != nil {
+	if _, err := boundJSON(data); err != nil {
 		return violated(dataField, err.Error())
 	}
 	if err := (protojson.UnmarshalOptions{RecursionLimit: 100}).Unmarshal(data, dynamicpb.NewMessage(m)); err != nil {

@@ -4,6 +4,7 @@ package schema
 // that it has refused is walked once more, along the descriptor.
 
 import (
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -25,14 +26,15 @@ func locate(m protoreflect.MessageDescriptor, data []byte, path []string) (at []
 		}
 		data = data[n:]
 		field := m.Fields().ByNumber(number)
-		if field != nil {
-			at = append(path[:len(path):len(path)], string(field.Name()))
-			if field.IsList() {
-				at = append(at, strconv.Itoa(seen[number]))
-				seen[number]++
-			}
-		} else {
-			at = append(path[:len(path):len(path)], strconv.Itoa(int(number)))
+		at = slices.Clone(path)
+		switch {
+		case field == nil:
+			at = append(at, strconv.Itoa(int(number)))
+		case field.IsList():
+			at = append(at, string(field.Name()), strconv.Itoa(seen[number]))
+			seen[number]++
+		default:
+			at = append(at, string(field.Name()))
 		}
 		if n = protowire.ConsumeFieldValue(number, wire, data); n < 0 {
 			return at, "ends in the middle, or is no " + wireName(wire), true

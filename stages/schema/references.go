@@ -84,7 +84,7 @@ func (g *gatherer) walk(ctx context.Context, t Text) error {
 			return fmt.Errorf("%w: its references form a circle through version %d of subject %s", ErrInvalid, r.Version, shown(r.Subject))
 		case g.names[resolvedKey{r.Name, at}]:
 			continue
-		case len(g.bundle.references) >= maxReferences:
+		case len(g.bundle.references) >= maxReferences, len(g.texts) >= maxReferences && !seen:
 			return fmt.Errorf("%w: it has more than %d references", ErrInvalid, maxReferences)
 		}
 		if !seen {

@@ -181,28 +181,15 @@ func (r *celRun) ResolveName(name string) (any, bool) {
 			return types.WrapErr(err), true
 		}
 		return data, true
-	case "id":
-		return e.id, true
-	case "source":
-		return e.source, true
-	case "type":
-		return e.typ, true
-	case "subject":
-		return e.subject, true
-	case "data_content_type":
-		return e.contentType, true
-	case "partition_key":
-		return e.partitionKey, true
-	case "gateway":
-		return e.gateway, true
-	case "client":
-		return e.client, true
 	case "time":
 		return e.time(), true
 	case "now":
 		return e.now(), true
 	case "metadata":
 		return e.metadata(), true
+	}
+	if text := e.text(name); text != nil {
+		return stringBox.at(text), true
 	}
 	return nil, false
 }

@@ -3,12 +3,12 @@ package transform
 import (
 	"context"
 	"encoding/json"
+	"reflect"
 	"testing"
 
 	"cel.dev/cel-go/cel"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/structpb"
-	"reflect"
 )
 
 // celShape is what an operator may make of an order: some of it, in other words.

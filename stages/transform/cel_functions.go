@@ -21,9 +21,13 @@ var celLanguage = sync.OnceValues(func() (*cel.Env, error) {
 		return nil, err
 	}
 	adapter := &celAdapter{registry}
+	options := append(celOptions(), cel.CustomTypeAdapter(adapter), cel.CustomTypeProvider(registry))
+	return cel.NewEnv(append(options, celFunctions(adapter)...)...)
+})
+
+// celOptions are the names and libraries.
+func celOptions() []cel.EnvOption {
 	options := []cel.EnvOption{
-		cel.CustomTypeAdapter(adapter),
-		cel.CustomTypeProvider(registry),
 		cel.ParserRecursionLimit(celDepth),
 		cel.ParserExpressionSizeLimit(maxSource),
 		cel.CrossTypeNumericComparisons(true),
@@ -40,8 +44,8 @@ var celLanguage = sync.OnceValues(func() (*cel.Env, error) {
 	for _, name := range []string{"id", "source", "type", "subject", "data_content_type", "partition_key", "gateway", "client"} {
 		options = append(options, cel.Variable(name, cel.StringType))
 	}
-	return cel.NewEnv(append(options, celFunctions(adapter)...)...)
-})
+	return options
+}
 
 func celFunctions(adapter *celAdapter) []cel.EnvOption {
 	object := cel.MapType(cel.StringType, cel.DynType)

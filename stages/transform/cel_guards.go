@@ -222,7 +222,7 @@ func celDecorators(language *cel.Env, tree *ast.AST, l limits, clock *celClock) 
 			args = append([]ast.Expr{call.Target()}, args...)
 		}
 		for _, arg := range args {
-			if celCounts(call.FunctionName()) && celMayBe(tree.GetType(arg.ID()), types.DoubleKind) {
+			if celCounts(call.FunctionName()) && celMayBe(tree.GetType(arg.ID()), types.DoubleKind) && celVaries(arg) {
 				loose[arg.ID()] = true
 			}
 		}
@@ -257,6 +257,13 @@ func celCounts(function string) bool {
 		return true
 	}
 	return strings.HasPrefix(function, "math.")
+}
+
+// celVaries reports whether an argument has anything of the event: what is constant, cel-go computes at start.
+func celVaries(e ast.Expr) bool {
+	varies := false
+	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) { varies = varies || e.Kind() == ast.IdentKind }))
+	return varies
 }
 
 // celMayBe reports whether a value of the checked type may be of a kind when the program runs.

@@ -27,12 +27,12 @@ func newCELLiterals(tree *ast.AST, adapter *celAdapter) *celLiterals {
 	}
 	root := ast.NavigateAST(tree)
 	for _, e := range ast.MatchDescendants(root, ast.KindMatcher(ast.ListKind)) {
-		if l := e.AsList(); l.Size() > 0 && len(l.OptionalIndices()) == 0 {
+		if l := e.AsList(); len(l.OptionalIndices()) == 0 && celVaries(e) {
 			c.lists[e.ID()] = true
 		}
 	}
 	for _, e := range ast.MatchDescendants(root, ast.KindMatcher(ast.MapKind)) {
-		if names := celNamesOf(e.AsMap()); names != nil {
+		if names := celNamesOf(e.AsMap()); names != nil && celVaries(e) {
 			c.objects[e.ID()] = names
 		}
 	}

@@ -115,8 +115,7 @@ func (c *compiler) compile(cfg *RuleConfig) {
 		c.problems = append(c.problems, fmt.Errorf("%s: does nothing; set FILTER, one of %s, SET or TOPIC",
 			r.name, strings.Join(languages(), " ")))
 	}
-	r.timed = r.data != nil || r.match.slow() || r.filter.slow() || r.route != nil && r.route.program != nil ||
-		slices.ContainsFunc(r.set, func(a assignment) bool { return !a.fixed })
+	r.timed = r.data != nil || len(r.programs()) > 0
 }
 
 // slow reports whether the condition runs on expr's machine.
@@ -215,6 +214,42 @@ func oneLine(value string) string {
 	return value
 }
 
+// want is what the rules' programs look at of data.
+func (r *Rules) want() *wanted {
+	all := nothing()
+	for _, rule := range r.rules {
+		if rule.data != nil {
+			selective, ok := rule.data.(interface{ want() *wanted })
+			if !ok {
+				return nil
+			}
+			all = all.both(selective.want())
+		}
+		for _, p := range rule.programs() {
+			all = all.both(p.wants)
+		}
+	}
+	return all
+}
+
+// programs are those of expr that the rule has beside the one for data.
+func (r *rule) programs() (all []*exprProgram) {
+	for _, c := range []*condition{r.match, r.filter} {
+		if c.slow() {
+			all = append(all, c.program)
+		}
+	}
+	for i := range r.set {
+		if r.set[i].program != nil {
+			all = append(all, r.set[i].program)
+		}
+	}
+	if r.route != nil && r.route.program != nil {
+		all = append(all, r.route.program)
+	}
+	return all
+}
+
 // NewWorker returns what one worker of the transform stage runs the rules with. topics has all of Options.Topics.
 func (r *Rules) NewWorker(topics *stages.Topics, memory stages.Memory) *Worker {
 	w := r.NewTrial(topics, memory)
@@ -231,6 +266,7 @@ func (r *Rules) NewTrial(topics *stages.Topics, memory stages.Memory) *Worker {
 		w.topics[name] = topics.Named(name)
 	}
 	w.env.gateway = r.gateway
+	w.env.want = r.want()
 	w.evaluator.timeout = r.limits.timeout
 	for _, rule := range r.rules {
 		bound := workerRule{rule: rule, counts: &counts{}}

@@ -12,7 +12,8 @@ import (
 // deadline is a context.Context that ends a time after start. Each worker has one. Only who waits on Done pays for a
 // timer.
 type deadline struct {
-	at      time.Time
+	// at is by clock.
+	at      time.Duration
 	alarm   *alarm
 	waiting bool
 }
@@ -33,8 +34,8 @@ func newAlarm(after time.Duration) *alarm {
 	return a
 }
 
-// start begins the run of one program; stop ends it.
-func (d *deadline) start(timeout time.Duration) { d.at = time.Now().Add(timeout) }
+// start begins the run of one program, which may go on until at; stop ends it.
+func (d *deadline) start(at time.Duration) { d.at = at }
 
 func (d *deadline) stop() {
 	if d.waiting && !d.alarm.timer.Stop() {
@@ -44,12 +45,12 @@ func (d *deadline) stop() {
 }
 
 // Deadline implements context.Context, as Done, Err and Value do.
-func (d *deadline) Deadline() (time.Time, bool) { return d.at, true }
+func (d *deadline) Deadline() (time.Time, bool) { return epoch.Add(d.at), true }
 
 // Done is the same channel throughout a run.
 func (d *deadline) Done() <-chan struct{} {
 	if !d.waiting {
-		if after := time.Until(d.at); d.alarm == nil {
+		if after := d.at - clock(); d.alarm == nil {
 			d.alarm = newAlarm(after)
 		} else {
 			d.alarm.timer.Reset(after)
@@ -61,7 +62,7 @@ func (d *deadline) Done() <-chan struct{} {
 
 // Err tells whether the time is over.
 func (d *deadline) Err() error {
-	if d.waiting && d.alarm.rung.Load() || time.Now().After(d.at) {
+	if d.waiting && d.alarm.rung.Load() || clock() > d.at {
 		return context.DeadlineExceeded
 	}
 	return nil

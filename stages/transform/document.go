@@ -38,11 +38,19 @@ type node struct {
 	twice bool
 }
 
+// lying is where a node's value lies.
+type lying struct {
+	at   unsafe.Pointer
+	node uint32
+}
+
 // document is the data of one event. The zero value is ready.
 type document struct {
 	data  []byte
 	nodes []node
-	// moved finds objects and arrays that a program has put elsewhere; made when first needed.
+	// lie has where objects and arrays lie in memory, so that they are found where a program has put them. moved has
+	// the same when they are many; made when first needed.
+	lie   []lying
 	moved map[unsafe.Pointer]uint32
 
 	decoder jsontext.Decoder
@@ -81,8 +89,8 @@ const (
 // name, and U+FFFD.
 var readOptions = []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 
-// read makes the document that of data, which must not change before reset.
-func (d *document) read(data []byte) (any, error) {
+// read makes the document that of data, which must not change before reset. Members that are not wanted are left out.
+func (d *document) read(data []byte, want *wanted) (any, error) {
 	d.reset()
 	if len(data) == 0 {
 		return nil, errors.New("data is empty; JSON is needed")
@@ -93,7 +101,7 @@ func (d *document) read(data []byte) (any, error) {
 	d.data = data
 	d.reader = *bytes.NewBuffer(data) // which the decoder reads where it is
 	d.decoder.Reset(&d.reader, readOptions...)
-	err := d.readValue(0)
+	err := d.readValue(want, 0)
 	if err == nil {
 		err = d.readEnd()
 	}
@@ -115,12 +123,11 @@ func (d *document) reset() {
 	}
 	clear(d.nodes)
 	d.nodes = d.nodes[:0]
-	if d.moved != nil {
-		if len(d.moved) > maxKeptMembers {
-			d.moved = nil
-		}
-		clear(d.moved)
+	if cap(d.lie) > maxSlab {
+		d.lie = nil
 	}
+	clear(d.lie)
+	d.lie, d.moved = d.lie[:0], nil
 	d.strings.reset()
 	d.ints.reset()
 	d.floats.reset()
@@ -172,7 +179,7 @@ func (d *document) readEnd() error {
 }
 
 // readValue reads one value into the next node.
-func (d *document) readValue(depth int) error {
+func (d *document) readValue(want *wanted, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("values nest deeper than the %d levels that are allowed, at byte %d", maxDepth, d.offset())
 	}
@@ -183,9 +190,9 @@ func (d *document) readValue(depth int) error {
 	var err error
 	switch kind := d.decoder.PeekKind(); kind {
 	case '{':
-		value, at, err = d.readObject(i, depth)
+		value, at, err = d.readObject(i, want, depth)
 	case '[':
-		value, at, err = d.readArray(depth)
+		value, at, err = d.readArray(i, depth)
 	default:
 		var raw jsontext.Value
 		if raw, err = d.decoder.ReadValue(); err != nil {
@@ -202,7 +209,7 @@ func (d *document) readValue(depth int) error {
 	return nil
 }
 
-func (d *document) readObject(i, depth int) (value any, at uint32, err error) {
+func (d *document) readObject(i int, want *wanted, depth int) (value any, at uint32, err error) {
 	if _, err := d.decoder.ReadToken(); err != nil {
 		return nil, 0, err
 	}
@@ -216,8 +223,15 @@ func (d *document) readObject(i, depth int) (value any, at uint32, err error) {
 		}
 		end := d.offset()
 		name := d.unquote(raw)
+		inner, ok := want.member(name)
+		if !ok {
+			if _, err := d.decoder.ReadValue(); err != nil {
+				return nil, 0, err
+			}
+			continue
+		}
 		child := len(d.nodes)
-		if err := d.readValue(depth + 1); err != nil {
+		if err := d.readValue(inner, depth+1); err != nil {
 			return nil, 0, err
 		}
 		c := &d.nodes[child]
@@ -226,11 +240,12 @@ func (d *document) readObject(i, depth int) (value any, at uint32, err error) {
 		members++
 	}
 	d.nodes[i].twice = len(m) < members
+	d.lie = append(d.lie, lying{mapAt(m), uint32(i)})
 	_, err = d.decoder.ReadToken()
 	return m, at, err
 }
 
-func (d *document) readArray(depth int) (value any, at uint32, err error) {
+func (d *document) readArray(i, depth int) (value any, at uint32, err error) {
 	if _, err := d.decoder.ReadToken(); err != nil {
 		return nil, 0, err
 	}
@@ -238,7 +253,7 @@ func (d *document) readArray(depth int) (value any, at uint32, err error) {
 	first := len(d.pending)
 	for d.decoder.PeekKind() != ']' {
 		child := len(d.nodes)
-		if err := d.readValue(depth + 1); err != nil {
+		if err := d.readValue(nil, depth+1); err != nil {
 			return nil, 0, err
 		}
 		d.pending = append(d.pending, d.nodes[child].value)
@@ -247,6 +262,9 @@ func (d *document) readArray(depth int) (value any, at uint32, err error) {
 	copy(elements, d.pending[first:])
 	clear(d.pending[first:])
 	d.pending = d.pending[:first]
+	if len(elements) > 0 {
+		d.lie = append(d.lie, lying{sliceAt(elements), uint32(i)})
+	}
 	_, err = d.decoder.ReadToken()
 	return arrayBox.at(d.arrays.put(elements)), at, err
 }
@@ -276,7 +294,7 @@ func (d *document) scalar(kind jsontext.Kind, raw []byte) any {
 // unquote is the text of a JSON string: a view into the data where nothing is escaped or invalid.
 func (d *document) unquote(raw []byte) string {
 	inner := raw[1 : len(raw)-1]
-	if bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
+	if verbatim(inner) {
 		return textOf(inner)
 	}
 	first := len(d.text)
@@ -284,9 +302,30 @@ func (d *document) unquote(raw []byte) string {
 	return textOf(d.text[first:])
 }
 
+// verbatim reports whether nothing in b is escaped or invalid. Most texts are short: calls of bytes.IndexByte and
+// utf8.Valid for each would take twice as long.
+func verbatim(b []byte) bool {
+	all := byte(0)
+	for _, c := range b {
+		if c == '\\' {
+			return false
+		}
+		all |= c
+	}
+	return all < utf8.RuneSelf || utf8.Valid(b)
+}
+
 // number is a number of JSON as one that loses nothing: int, float64, or its text.
 func (d *document) number(text string) any {
-	if n, ok := exactInt(text); ok {
+	n, digits, fraction := plainNumber(text)
+	switch {
+	case digits == 0: // neither int nor a short float
+	case fraction < 0:
+		return intBox.at(d.ints.put(n))
+	default: // both parts are exact, so their quotient is the float that is nearest to the number
+		return floatBox.at(d.floats.put(float64(n) / tens[fraction]))
+	}
+	if n, err := strconv.Atoi(text); err == nil && n != 0 { // -0 as an int would lose its sign
 		return intBox.at(d.ints.put(n))
 	}
 	if f, ok := exactFloat(text); ok {
@@ -295,28 +334,43 @@ func (d *document) number(text string) any {
 	return numberBox.at(d.numbers.put(json.Number(text)))
 }
 
-// exactInt reads an integer that fits. -0 is none: an int would lose the sign.
-func exactInt(text string) (int, bool) {
-	digits := text
-	if text[0] == '-' {
-		digits = text[1:]
-	}
-	n := 0
-	for i := range len(digits) {
-		c := digits[i] - '0'
-		if c > 9 {
-			return 0, false
+// Numbers of up to this many digits are read here, the others by strconv: as ints they fit, and as floats they are
+// exact, and survive the way to a float64 and back.
+const (
+	maxIntDigits   = 18
+	maxFloatDigits = 15
+)
+
+var tens = [maxFloatDigits + 1]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
+
+// plainNumber reads digits with a point or without: the number without its point, how many digits that are, and how
+// many of them are behind the point, or -1. It returns 0 digits for what it does not read.
+func plainNumber(text string) (n, digits, fraction int) {
+	negative, fraction := text[0] == '-', -1
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c-'0' <= 9:
+			n = 10*n + int(c-'0')
+			if digits++; fraction >= 0 {
+				fraction++
+			}
+		case c == '.':
+			fraction = 0
+		case c == '-' && i == 0:
+		default: // an exponent
+			return 0, 0, 0
 		}
-		n = 10*n + int(c)
+		if digits > maxIntDigits {
+			return 0, 0, 0
+		}
 	}
-	if len(digits) > 18 { // n may have overflowed
-		n, err := strconv.Atoi(text)
-		return n, err == nil
+	if fraction >= 0 && digits > maxFloatDigits || negative && n == 0 {
+		return 0, 0, 0
 	}
-	if len(digits) < len(text) {
-		return -n, n != 0
+	if negative {
+		n = -n
 	}
-	return n, true
+	return n, digits, fraction
 }
 
 // exactFloat reads a number for which the float64 stands: the shortest text that means the float means the number.
@@ -324,9 +378,6 @@ func exactFloat(text string) (float64, bool) {
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil {
 		return 0, false
-	}
-	if len(text) <= 16 && !strings.ContainsAny(text, "eE") {
-		return f, true // 15 digits survive the way to a float64 and back
 	}
 	digits, exponent := decimal(text)
 	if f == 0 {

@@ -51,7 +51,7 @@ func TestNumbersLoseNothing(t *testing.T) {
 		{"1.0000000000000000000", 1.0}, {"9007199254740993.0", json.Number("9007199254740993.0")},
 	} {
 		var d document
-		got, err := d.read([]byte(c.text))
+		got, err := d.read([]byte(c.text), nil)
 		if err != nil || !reflect.DeepEqual(got, c.want) || fmt.Sprint(got) != fmt.Sprint(c.want) {
 			t.Errorf("%s is %T %v (%v), want %T %v", c.text, got, got, err, c.want, c.want)
 		}
@@ -91,7 +91,7 @@ func TestOtherMembersSurvive(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var d document
-			v, err := d.read([]byte(data))
+			v, err := d.read([]byte(data), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -177,7 +177,7 @@ func TestOutputIsBounded(t *testing.T) {
 	}
 	var d document
 	for _, exact := range []string{`"` + strings.Repeat("x", 98) + `"`, "[" + strings.Repeat("1,", 49) + "1]"} {
-		v, _ := d.read([]byte(exact))
+		v, _ := d.read([]byte(exact), nil)
 		if _, err := d.encode(nil, v, len(exact)); err != nil {
 			t.Errorf("what just fits: %v", err)
 		}
@@ -202,15 +202,15 @@ func TestWhatIsNotJSON(t *testing.T) {
 		strings.Repeat(`{"a":`, maxDepth+2): "deeper than the 1000 levels",
 	} {
 		var d document
-		if _, err := d.read([]byte(data)); err == nil || !strings.Contains(err.Error(), part) {
+		if _, err := d.read([]byte(data), nil); err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%.20q: %v, want %q", data, err, part)
 		}
-		if _, err := d.read([]byte(`{"a":[1]}`)); err != nil {
+		if _, err := d.read([]byte(`{"a":[1]}`), nil); err != nil {
 			t.Errorf("after %.20q: %v", data, err)
 		}
 	}
 	var d document
-	if _, err := d.read([]byte(strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth))); err != nil {
+	if _, err := d.read([]byte(strings.Repeat("[", maxDepth)+strings.Repeat("]", maxDepth)), nil); err != nil {
 		t.Errorf("%d levels: %v", maxDepth, err)
 	}
 }
@@ -220,7 +220,7 @@ func TestDocumentsAllocateNothing(t *testing.T) {
 	var d document
 	data, out := []byte(sampleData), make([]byte, 0, 1000)
 	round := func() {
-		v, err := d.read(data)
+		v, err := d.read(data, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +242,7 @@ func FuzzDocument(f *testing.F) {
 	}
 	var d document
 	f.Fuzz(func(t *testing.T, data []byte) {
-		got, err := d.read(data)
+		got, err := d.read(data, nil)
 		var want any
 		decoder := json.NewDecoder(bytes.NewReader(data))
 		decoder.UseNumber()

@@ -123,35 +123,29 @@ func unchanged(v, old any) bool {
 	return false
 }
 
-// find is the object or array of the data that lies at p in memory, or nil.
-func (e *encoder) find(p unsafe.Pointer) *node {
-	if len(e.nodes) == 0 {
-		return nil
-	}
-	if len(e.moved) == 0 {
-		e.indexNodes()
-	}
-	if i, ok := e.moved[p]; ok {
-		return &e.nodes[i]
-	}
-	return nil
-}
+// fewValues are found sooner one by one than by a map that has to be made first.
+const fewValues = 32
 
-func (d *document) indexNodes() {
-	if d.moved == nil {
-		d.moved = map[unsafe.Pointer]uint32{}
-	}
-	for i := range d.nodes {
-		switch v := d.nodes[i].value.(type) {
-		case map[string]any:
-			d.moved[mapAt(v)] = uint32(i)
-		case []any:
-			if len(v) > 0 {
-				d.moved[sliceAt(v)] = uint32(i)
+// find is the object or array of the data that lies at p in memory, or nil.
+func (d *document) find(p unsafe.Pointer) *node {
+	if len(d.lie) <= fewValues {
+		for i := range d.lie {
+			if d.lie[i].at == p {
+				return &d.nodes[d.lie[i].node]
 			}
 		}
+		return nil
 	}
-	d.moved[nil] = 0 // so that it is never empty; no value lies there
+	if d.moved == nil {
+		d.moved = make(map[unsafe.Pointer]uint32, len(d.lie))
+		for _, l := range d.lie {
+			d.moved[l.at] = l.node
+		}
+	}
+	if i, ok := d.moved[p]; ok {
+		return &d.nodes[i]
+	}
+	return nil
 }
 
 // object writes the members that were there in their order, then the new ones by name.

@@ -54,6 +54,7 @@ var errLimit = errors.New("limit")
 
 // engines are the languages by the name of their variable.
 var engines = map[string]engine{
+	"JQ":       jqEngine{},
 	"EXPR":     exprEngine{},
 	"CEL":      celEngine{},
 	"TEMPLATE": templateEngine{},

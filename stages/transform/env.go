@@ -23,9 +23,11 @@ type env struct {
 	paired bool
 	// document has the data, value is it as a JSON value or dataErr says why it is none, when parsed is set.
 	document document
-	value    any
-	dataErr  error
-	parsed   bool
+	// want is what the worker's programs look at of data.
+	want    *wanted
+	value   any
+	dataErr error
+	parsed  bool
 	// started is when the rule began, by clock; 0 when nobody has looked.
 	started time.Duration
 	// present is now once somebody has asked.
@@ -104,7 +106,7 @@ func (e *env) metadata() map[string]string {
 // Programs must not change it. An error says why it is not JSON.
 func (e *env) data() (any, error) {
 	if !e.parsed {
-		e.value, e.dataErr = e.document.read(e.event.Data)
+		e.value, e.dataErr = e.document.read(e.event.Data, e.want)
 		e.parsed = true
 	}
 	return e.value, e.dataErr

@@ -21,6 +21,9 @@ type exprData struct {
 	limits limits
 }
 
+// want says which members of data have to be there.
+func (p *exprData) want() *wanted { return p.wants }
+
 // newRun implements program.
 func (p *exprData) newRun() run {
 	return &exprRun{p, evaluator{timeout: p.limits.timeout}}

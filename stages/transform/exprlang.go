@@ -38,7 +38,7 @@ var exprTypes = types.Map{
 	"data_content_type": types.String, "partition_key": types.String, "gateway": types.String, "client": types.String,
 	"metadata": types.TypeOf(map[string]string{}), "data": types.Any,
 	"time": types.TypeOf(time.Time{}), "now": types.TypeOf(time.Time{}),
-	meterName: types.TypeOf(&meter{}), stepName: types.TypeOf(stepFunc(nil)),
+	meterName: types.TypeOf(&meter{}), stepName: types.TypeOf(stepFunc(nil)), memberName: types.TypeOf(member),
 }
 
 // exprFunctions are what programs have beside expr's own functions.
@@ -52,6 +52,8 @@ var exprFunctions = []expr.Option{
 type exprProgram struct {
 	program *vm.Program
 	uses    uses
+	// wants is what it looks at of data.
+	wants *wanted
 }
 
 // compileExpr compiles source. want says which type it must give, as far as that can be known before it runs.
@@ -62,8 +64,8 @@ func compileExpr(source string, want ...expr.Option) (*exprProgram, error) {
 	if err != nil {
 		return nil, exprProblem(err)
 	}
-	p := &exprProgram{}
 	node := checked.Node()
+	p := &exprProgram{wants: wants(node)}
 	ast.Walk(&node, &p.uses)
 	p.program, err = expr.Compile(source, append(options, exprGuards...)...)
 	if err != nil {
@@ -124,7 +126,7 @@ func (v *evaluator) bind(e *env) {
 		"subject": stringBox.at(&e.subject), "data_content_type": stringBox.at(&e.contentType),
 		"partition_key": stringBox.at(&e.partitionKey), "gateway": stringBox.at(&e.gateway), "client": stringBox.at(&e.client),
 		"metadata": e.pairs, "data": nil, "time": timeBox.at(&v.time), "now": timeBox.at(&v.now),
-		meterName: &v.meter, stepName: stepFunc(v.step),
+		meterName: &v.meter, stepName: stepFunc(v.step), memberName: member,
 	}
 }
 

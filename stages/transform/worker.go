@@ -186,7 +186,7 @@ func (w *Worker) text(p *exprProgram, ev *stages.Event) (string, error) {
 func (w *Worker) newData(r *workerRule, ev *stages.Event, c *change) error {
 	w.show(ev)
 	w.env.attributes()
-	w.deadline.start(w.limits.timeout)
+	w.deadline.start(w.env.started + w.limits.timeout)
 	made, err := r.run.eval(&w.deadline, &w.env)
 	w.deadline.stop()
 	if err != nil {

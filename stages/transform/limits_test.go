@@ -1,0 +1,161 @@
+package transform
+
+// Rules that run away end with a reason, within a time and a memory, and the
+// worker goes on (docs/adr/0010).
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/event-gateway/event-gateway/stages"
+)
+
+// hostile data for rules that look harmless: 450 KB each.
+var (
+	manyNumbers = "[" + strings.Repeat("1,", 225_000) + "1]"
+	manyTexts   = `["` + strings.Repeat(`x","`, 110_000) + `"]`
+	manySpaces  = `"` + strings.Repeat(" ", 450_000) + `"`
+	manyRows    = `[[` + strings.Repeat("1,", 112_000) + `1]` + strings.Repeat(",[]", 75_000) + `]`
+	longTexts   = `{"s":"` + strings.Repeat("x", 225_000) + `","l":[` + strings.Repeat(`"",`, 75_000) + `""]}`
+)
+
+// runaways are rules that would take all there is, by the variable that they are a value of.
+var runaways = []struct {
+	language, name, program, data string
+}{
+	{"JQ", "endless array", "[range(1e12)]", "1"},
+	{"JQ", "endless recursion", "def f: f; f", "1"},
+	{"JQ", "deep recursion", "def f: 1 + f; f", "1"},
+	{"JQ", "repeat", "last(repeat(.))", "1"},
+	{"JQ", "repeat in an array", "[repeat(1)]", "1"},
+	{"JQ", "last", "last(range(1e12))", "1"},
+	{"JQ", "caught", "def f: try f catch f; try [range(1e12)] catch 1", "1"},
+	{"JQ", "until", "until(false; . + 1)", "1"},
+	{"JQ", "doubled text", `reduce range(100) as $i ("x"; . + .)`, "1"},
+	{"JQ", "doubled text by +=", `reduce range(100) as $i ("x"; . += .)`, "1"},
+	{"JQ", "doubled text by interpolation", `reduce range(100) as $i ("x"; "\(.)\(.)")`, "1"},
+	{"JQ", "doubled text by join", `reduce range(100) as $i ("x"; [., .] | join(""))`, "1"},
+	{"JQ", "doubled text by add", `reduce range(100) as $i ("x"; [., .] | add)`, "1"},
+	{"JQ", "doubled text by add(f)", `reduce range(100) as $i ("x"; add(., .))`, "1"},
+	{"JQ", "doubled text by gsub", `reduce range(100) as $i ("x"; gsub("x"; "xx"))`, "1"},
+	{"JQ", "doubled text by @json", `reduce range(100) as $i ("x"; @json)`, "1"},
+	{"JQ", "doubled array", `reduce range(100) as $i ([1]; . + .)`, "1"},
+	{"JQ", "doubled object", `[reduce range(1e9) as $i ({}; . + {"k\($i)": .})]`, "1"},
+	{"JQ", "repeated text", `"x" * 1e9`, "1"},
+	{"JQ", "repeated text, from the left", `1e9 * "x"`, "1"},
+	{"JQ", "repeated text by *=", `.a = "x" | .a *= 1000000000`, "{}"},
+	{"JQ", "far index", `[range(1e5) as $i | null | .[1000000] = $i]`, "1"},
+	{"JQ", "squared number", `reduce range(100) as $i (9007199254740993000001; . * .)`, "1"},
+	{"JQ", "shared values as text", `reduce range(100) as $i (1; [., .]) | tojson`, "1"},
+	{"JQ", "shared values flattened", `reduce range(100) as $i (1; [., .]) | flatten`, "1"},
+	{"JQ", "shared values compared", `reduce range(100) as $i (1; [., .]) | . == (.[0] | [., .])`, "1"},
+	{"JQ", "shared values as the result", `reduce range(100) as $i (1; [., .])`, "1"},
+	{"JQ", "shared values in an error", `reduce range(100) as $i (1; [., .]) | error`, "1"},
+	{"JQ", "shared values deleted from", `reduce range(100) as $i ({"a": 1}; {a: ., b: .}) | del(.c)`, "1"},
+	{"JQ", "deep values", `reduce range(1e9) as $i (1; [.])`, "1"},
+	{"JQ", "difference of arrays", ". - map(. + 1)", manyNumbers},
+	{"JQ", "contains", ". as $x | contains($x | map(. + 1))", manyNumbers},
+	{"JQ", "indices", ". as $x | indices($x[:100000])", manyNumbers},
+	{"JQ", "index of a text", `index(.[1:200000] + "x")`, manySpaces},
+	{"JQ", "gsub", `gsub(" "; "")`, manySpaces},
+	{"JQ", "matches", `[match(" "; "g")] | length`, manySpaces},
+	{"JQ", "transposed", "transpose | length", manyRows},
+	{"JQ", "joined", ". as $x | .l | join($x.s) | length", longTexts},
+
+	{"EXPR", "endless range", "1..1000000000", "1"},
+	{"EXPR", "nested counts", "count(1..900, count(1..900, count(1..900, # > 0) > 0) > 0)", "1"},
+	{"EXPR", "10 million items", "all(1..3000, any(1..3000, # < 0) == false)", "1"},
+	{"EXPR", "arrays in arrays", "map(1..900000, map(1..1000, #))", "1"},
+	{"EXPR", "repeated text", `repeat("x", 1000000000)`, "1"},
+	{"EXPR", "repeated long text", `repeat(data, 1000000)`, manySpaces},
+	{"EXPR", "growing text", `reduce(1..900000, #acc + "xxxxxxxxxx", "")`, "1"},
+	{"EXPR", "doubled text", `reduce(1..100, #acc + #acc, "x")`, "1"},
+	{"EXPR", "doubled text by let", doubling(60), "1"},
+	{"EXPR", "doubled text by join", `reduce(1..100, join([#acc, #acc]), "x")`, "1"},
+	{"EXPR", "doubled text by replace", `reduce(1..100, replace(#acc, "x", "xx"), "x")`, "1"},
+	{"EXPR", "doubled text by repeat", `reduce(1..100, repeat(#acc, 2), "x")`, "1"},
+	{"EXPR", "doubled array", `reduce(1..100, concat(#acc, #acc), [1])`, "1"},
+	{"EXPR", "shared values as text", `string(reduce(1..100, [#acc, #acc], 1))`, "1"},
+	{"EXPR", "shared values as JSON", `toJSON(reduce(1..100, [#acc, #acc], 1))`, "1"},
+	{"EXPR", "shared values flattened", `flatten(reduce(1..100, [#acc, #acc], [1]))`, "1"},
+	{"EXPR", "shared values' maximum", `max(reduce(1..100, [#acc, #acc], [1]))`, "1"},
+	{"EXPR", "shared values as the result", `reduce(1..100, [#acc, #acc], 1)`, "1"},
+	{"EXPR", "deep values", `reduce(1..900000, [#acc], 1)`, "1"},
+	{"EXPR", "unique numbers", `uniq(map(data, # + #index))`, manyNumbers},
+	{"EXPR", "joined", `join(data.l, data.s)`, longTexts},
+	{"EXPR", "replaced", `replace(data.s, "x", data.s)`, longTexts},
+	{"FILTER", "growing text", `reduce(1..900000, #acc + "xxxxxxxxxx", "") == ""`, "1"},
+	{"SET", "growing text", `subject=reduce(1..900000, #acc + "xxxxxxxxxx", "")`, "1"},
+}
+
+// doubling is a program of n variables, each twice the one before.
+func doubling(n int) string {
+	var b strings.Builder
+	b.WriteString(`let a0 = data + "xxxxxxxxxx"; `)
+	for i := range n {
+		fmt.Fprintf(&b, "let a%d = a%d + a%d; ", i+1, i, i)
+	}
+	fmt.Fprintf(&b, "a%d", n)
+	return b.String()
+}
+
+// ruleOf is a rule with one variable set.
+func ruleOf(language, program string) RuleConfig {
+	switch language {
+	case "JQ":
+		return RuleConfig{JQ: program}
+	case "FILTER":
+		return RuleConfig{Filter: program}
+	case "SET":
+		return RuleConfig{Set: program}
+	}
+	return RuleConfig{Expr: program}
+}
+
+func TestRunaways(t *testing.T) {
+	const timeout = 50 * time.Millisecond
+	for _, c := range runaways {
+		t.Run(c.language+" "+c.name, func(t *testing.T) {
+			if c.name == "doubled text by let" {
+				c.data = `"x"`
+			}
+			rule := ruleOf(c.language, c.program)
+			rule.Match = `type == "hostile"`
+			r, problems := Compile(Config{Rules: []RuleConfig{rule, {Match: `type == "order.created"`, JQ: ".ok = true", Expr: ""}}, Timeout: timeout},
+				Options{Topics: someTopics, MaxEventBytes: 900_000})
+			if len(problems) > 0 {
+				t.Fatal(problems)
+			}
+			w := r.NewWorker(stages.NewTopics(someTopics...), &heap{})
+			ev := newEvent(c.data)
+			ev.Type.Value = []byte("hostile")
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			started := time.Now()
+			w.Apply(ev)
+			took := time.Since(started)
+			runtime.ReadMemStats(&after)
+			mustEnd(t, ev, Reject, stages.TransformLimit, c.language)
+			// Of what is made some is garbage; here, on a busy machine, 110 ms and 170 MiB were the most.
+			made := (after.TotalAlloc - before.TotalAlloc) >> 20
+			t.Logf("%v, %d MiB: %s", took, made, ev.Verdict.Detail.Message)
+			if made > 400 || took > 5*time.Second {
+				t.Errorf("%d MiB were made in %v", made, took)
+			}
+			if next := newEvent("{}"); !w.Apply(next) || string(next.Data) != `{"ok":true}` {
+				t.Errorf("the next event is %v: %s", next.Verdict, next.Data)
+			}
+		})
+	}
+}
+
+// What gives one value after the other is not awaited to its end.
+func TestRepeatIsCutShort(t *testing.T) {
+	w, _ := newWorker(t, RuleConfig{JQ: "repeat(.)"})
+	ev := newEvent("1")
+	w.Apply(ev)
+	mustEnd(t, ev, Reject, stages.TransformFailed, "JQ: the program gives more than one value")
+}
