@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -252,6 +253,38 @@ func TestPositionsAreKept(t *testing.T) {
 	got, err := l.Positions(t.Context())
 	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Fatalf("%v, %v", got, err)
+	}
+}
+
+// A group's first request meets a Kafka that has no coordinator for it yet.
+func TestPositionsWaitForTheCoordinator(t *testing.T) {
+	r := newLetterRig(t, 1)
+	l := r.open()
+	asked := 0
+	r.cluster.ControlKey(int16(kmsg.FindCoordinator), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		if asked++; asked > 3 {
+			return nil, nil, false
+		}
+		response := request.ResponseKind().(*kmsg.FindCoordinatorResponse)
+		for _, key := range request.(*kmsg.FindCoordinatorRequest).CoordinatorKeys {
+			c := kmsg.NewFindCoordinatorResponseCoordinator()
+			c.Key, c.NodeID, c.ErrorCode = key, -1, kerr.CoordinatorNotAvailable.Code
+			response.Coordinators = append(response.Coordinators, c)
+		}
+		return response, nil, true
+	})
+	if got, err := l.Positions(t.Context()); err != nil || len(got) != 0 || asked <= 3 {
+		t.Errorf("asked %d times: %v, %v", asked, got, err)
+	}
+	asked = 0
+	other, err := OpenLetters(t.Context(), r.source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := other.Commit(t.Context(), map[int32]Position{0: {Next: 1, Through: 1}}); err != nil || asked <= 3 {
+		t.Errorf("asked %d times: %v", asked, err)
 	}
 }
 
