@@ -291,11 +291,11 @@ func freePort(t *testing.T) string {
 // readBack reads the whole topic with a Kafka client, in the order of each partition.
 func readBack(t *testing.T, port string) (records []*kgo.Record) {
 	t.Helper()
-	return readTopic(t, port, "events")
+	return readEmbedded(t, port, "events")
 }
 
-// readTopic is readBack for another topic.
-func readTopic(t *testing.T, port, topic string) (records []*kgo.Record) {
+// readEmbedded is readBack for another topic.
+func readEmbedded(t *testing.T, port, topic string) (records []*kgo.Record) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -58,14 +58,14 @@ func TestRulesAndDeadLettersEndToEnd(t *testing.T) {
 	if totals.Refused != 2 || totals.Reasons["TRANSFORM_FAILED"] != 1 || totals.Reasons["INVALID_EVENT"] != 1 || totals.Acknowledged != 2 {
 		t.Fatalf("%s%s", stdout, stderr)
 	}
-	orders := readTopic(t, port, "orders")
+	orders := readEmbedded(t, port, "orders")
 	if len(orders) != 1 || string(orders[0].Value) != `{"id":"1","cents":200}` && string(orders[0].Value) != `{"cents":200,"id":"1"}` {
 		t.Fatalf("orders: %v", orders)
 	}
 	if header(orders[0], "ce_subject") != "1" || header(orders[0], "ce_tenant") != "127.0.0.1" {
 		t.Fatalf("headers: %v", orders[0].Headers)
 	}
-	if events := readTopic(t, port, "events"); len(events) != 1 || eventID(events[0]) != "d" {
+	if events := readEmbedded(t, port, "events"); len(events) != 1 || eventID(events[0]) != "d" {
 		t.Fatalf("events: %v", events)
 	}
 	checkIdentity(t, p, 5)
@@ -79,7 +79,7 @@ func TestRulesAndDeadLettersEndToEnd(t *testing.T) {
 	if code != 0 || strings.Count(stdout, "\n") != 2 || !strings.Contains(stdout, `"TRANSFORM_1"`) || !strings.Contains(stdout, "INVALID_EVENT") {
 		t.Fatalf("%d %s%s", code, stdout, stderr)
 	}
-	for _, r := range readTopic(t, port, "dead") {
+	for _, r := range readEmbedded(t, port, "dead") {
 		if string(r.Key) != "k" || header(r, "dlq_client") != "127.0.0.1" || header(r, "dlq_time") == "" || header(r, "dlq_message") == "" {
 			t.Errorf("a dead letter has the key %q and the headers %v", r.Key, r.Headers)
 		}
@@ -95,11 +95,11 @@ func TestRulesAndDeadLettersEndToEnd(t *testing.T) {
 	if code != 1 { // the event without source is refused again
 		t.Fatalf("%d %s%s", code, stdout, stderr)
 	}
-	orders = readTopic(t, port, "orders")
+	orders = readEmbedded(t, port, "orders")
 	if len(orders) != 2 || eventID(orders[1]) != "b" {
 		t.Fatalf("after the redrive: %v", orders)
 	}
-	if dead := readTopic(t, port, "dead"); len(dead) != 3 {
+	if dead := readEmbedded(t, port, "dead"); len(dead) != 3 {
 		t.Fatalf("%d dead letters, want the two and the one that was refused again", len(dead))
 	}
 }

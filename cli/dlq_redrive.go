@@ -364,7 +364,6 @@ func (r *redrive) deal(l kafka.Letter) error {
 	case r.callers[i].queue <- l:
 		return nil
 	case <-r.job.stop.Done():
-		r.chosen-- // the letter is as if it had not been read
 		return r.job.stop.Err()
 	}
 }

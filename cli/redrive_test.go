@@ -499,3 +499,22 @@ func TestSettledLetters(t *testing.T) {
 		}
 	})
 }
+
+// What could not be committed is committed with what comes after it, or without.
+func TestSettledLettersThatAreNotCommitted(t *testing.T) {
+	s := newSettledLetters()
+	s.begin(kafka.Span{End: 5}, kafka.Position{})
+	s.open(letterAt{0, 0})
+	if got := s.changed(); len(got) != 0 {
+		t.Fatalf("nothing is settled, but %v", got)
+	}
+	s.settle(letterAt{0, 0})
+	first := s.changed()
+	if first[0].Next != 1 || len(s.changed()) != 0 {
+		t.Fatalf("%v", first)
+	}
+	s.touch(first)
+	if again := s.changed(); again[0].Next != 1 {
+		t.Fatalf("%v", again)
+	}
+}

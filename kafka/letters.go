@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -66,8 +67,8 @@ func (l *Letters) options() []kgo.Opt {
 		kgo.DialTimeout(l.source.Timeout),
 		// Also bounds the first request of a connection, which no context ends.
 		kgo.RequestTimeoutOverhead(l.source.Timeout),
-		// A person waits: a broker that is not there is better said after a second than after many tries.
-		kgo.RequestRetries(2),
+		// Retries are bounded by time alone.
+		kgo.RequestRetries(math.MaxInt),
 		kgo.RetryTimeout(l.source.Timeout),
 		kgo.MetadataMinAge(metadataMinAge),
 	}
@@ -152,9 +153,11 @@ func (l *Letters) unreachable(err error) error {
 
 // Positions are what the group has committed, by partition.
 func (l *Letters) Positions(ctx context.Context) (map[int32]Position, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.source.Timeout)
-	defer cancel()
-	committed, err := l.admin.FetchOffsets(ctx, l.source.Group)
+	var committed kadm.OffsetResponses
+	err := l.coordinated(ctx, func(ctx context.Context) (err error) {
+		committed, err = l.admin.FetchOffsets(ctx, l.source.Group)
+		return err
+	})
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		return nil, fmt.Errorf("reading the position of consumer group %s: %w", l.source.Group, err)
 	}
@@ -172,14 +175,34 @@ func (l *Letters) Positions(ctx context.Context) (map[int32]Position, error) {
 
 // Commit stores positions for the group. Safe beside Read.
 func (l *Letters) Commit(ctx context.Context, positions map[int32]Position) error {
-	ctx, cancel := context.WithTimeout(ctx, l.source.Timeout)
-	defer cancel()
 	offsets := kadm.Offsets{}
 	for partition, p := range positions {
 		offsets.Add(kadm.Offset{Topic: l.source.Topic, Partition: partition, At: p.Next, LeaderEpoch: -1, Metadata: p.metadata()})
 	}
-	if err := l.admin.CommitAllOffsets(ctx, l.source.Group, offsets); err != nil {
+	err := l.coordinated(ctx, func(ctx context.Context) error { return l.admin.CommitAllOffsets(ctx, l.source.Group, offsets) })
+	if err != nil {
 		return fmt.Errorf("committing the position of consumer group %s: %w", l.source.Group, err)
 	}
 	return nil
+}
+
+// coordinatorWait is the pause before the coordinator of a group is asked again.
+const coordinatorWait = 100 * time.Millisecond
+
+// coordinated repeats a request about the group while it has no coordinator. franz-go does not always do so; and Kafka
+// says for some seconds that there is none when the first group of all asks for one, or when it moves.
+func (l *Letters) coordinated(ctx context.Context, request func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, l.source.Timeout)
+	defer cancel()
+	for {
+		err := request(ctx)
+		if err == nil || !kerr.IsRetriable(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(coordinatorWait):
+		}
+	}
 }
