@@ -66,7 +66,6 @@ type guardedJQ struct {
 	// defined are the functions in scope, as name/arity; uses those of the prelude that are called.
 	defined []string
 	uses    map[string]bool
-	problem error
 }
 
 // guardJQ rewrites a program.
@@ -76,8 +75,8 @@ func guardJQ(q *gojq.Query) (*guardedJQ, error) {
 	}
 	g := &guardedJQ{uses: map[string]bool{}}
 	g.query(q)
-	if g.problem != nil {
-		return g, g.problem
+	if len(g.uses) == 0 {
+		return g, nil
 	}
 	definitions, err := gojq.Parse(prelude + ".")
 	if err != nil {
@@ -91,12 +90,11 @@ func guardJQ(q *gojq.Query) (*guardedJQ, error) {
 			inner := &guardedJQ{uses: g.uses}
 			inner.define(def)
 			needed = append(needed, def)
-			g.problem = inner.problem
 		}
 	}
 	slices.Reverse(needed)
 	q.FuncDefs = append(needed, q.FuncDefs...)
-	return g, g.problem
+	return g, nil
 }
 
 func signature(name string, arity int) string { return name + "/" + strconv.Itoa(arity) }
