@@ -140,6 +140,16 @@ func errorInfo(t *testing.T, err error, code codes.Code) *errdetails.ErrorInfo {
 	return nil
 }
 
+// errorInfoReason is the reason of a refusal; "" when there is none.
+func errorInfoReason(err error) string {
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok {
+			return info.Reason
+		}
+	}
+	return ""
+}
+
 const orderSchema = `{"type":"object","required":["id"],"properties":{"id":{"type":"string"},"total":{"type":"number","minimum":0}}}`
 
 // Data is held against the registry's schema, written in the wire format, and served from the cache when the registry is gone.

@@ -181,6 +181,21 @@ func TestEmptyTopicOfLetters(t *testing.T) {
 	}
 }
 
+// The first question about a group, on a cluster where nobody has used one, is answered that there is no coordinator yet.
+func TestPositionsWithoutACoordinatorYet(t *testing.T) {
+	r := newLetterRig(t, 1)
+	fault := r.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.FindCoordinator}, Err: kerr.CoordinatorNotAvailable, Count: 8})
+	positions, err := r.open().Positions(t.Context())
+	if err != nil || len(positions) != 0 || fault.Hits() != 8 {
+		t.Errorf("%v, %v after %d answers", positions, err, fault.Hits())
+	}
+	r.source.Timeout = 300 * time.Millisecond
+	r.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.FindCoordinator}, Err: kerr.CoordinatorNotAvailable, Count: -1})
+	if _, err := r.open().Positions(t.Context()); err == nil || !strings.Contains(err.Error(), "test.dlq") {
+		t.Errorf("never a coordinator: %v", err)
+	}
+}
+
 func TestLettersThatCannotBeOpened(t *testing.T) {
 	r := newLetterRig(t, 1)
 	r.source.Topic = "other"

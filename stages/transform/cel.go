@@ -31,7 +31,10 @@ type celProgram struct {
 	language *cel.Env
 	checked  *cel.Ast
 	limits   limits
+	wants    *wanted
 }
+
+func (p *celProgram) want() *wanted { return p.wants }
 
 func (celEngine) compile(source string, l limits) (program, error) {
 	if len(source) > maxSource {
@@ -45,7 +48,7 @@ func (celEngine) compile(source string, l limits) (program, error) {
 	if issues.Err() != nil {
 		return nil, celIssues(issues)
 	}
-	p := &celProgram{language: language, checked: checked, limits: l}
+	p := &celProgram{language: language, checked: checked, limits: l, wants: wantsCEL(checked.NativeRep())}
 	if err := new(celRun).plan(p); err != nil {
 		return nil, err
 	}
