@@ -212,6 +212,8 @@ type redriveTotals struct {
 	// HeldBack counts events that were not sent because an earlier one of their key is not settled.
 	HeldBack int64 `json:"held_back"`
 	NotSent  int64 `json:"not_sent"`
+	// StoppedEarly: there were further letters, which are not in NotSent.
+	StoppedEarly bool `json:"stopped_early,omitempty"`
 	// Skipped counts records that are no events.
 	Skipped int64 `json:"skipped"`
 	Resent  int64 `json:"resent"`
@@ -230,7 +232,7 @@ func (r *redrive) totals() *redriveTotals {
 	all := sum(streams)
 	all.finish(streams, time.Since(r.job.begin), 0)
 	t := &redriveTotals{Sent: all.Sent, Acknowledged: all.Acknowledged, Filtered: all.Filtered, Duplicate: all.Duplicate,
-		Refused: all.Refused, Unknown: all.Unknown, NoAnswer: all.NoAnswer, Skipped: r.skipped, Resent: all.Resent,
+		Refused: all.Refused, Unknown: all.Unknown, NoAnswer: all.NoAnswer, Skipped: r.skipped, Resent: all.Resent, StoppedEarly: r.stopped,
 		RefusedReasons: all.RefusedReasons, UnknownReasons: all.UnknownReasons, Seconds: all.Seconds}
 	for _, d := range r.callers {
 		t.DeadLettered += d.buried.Load()
@@ -251,7 +253,7 @@ func (r *redrive) totals() *redriveTotals {
 
 // good reports whether every letter there was to send succeeded.
 func (t *redriveTotals) good() bool {
-	return t.Acknowledged+t.Filtered+t.Duplicate == t.Sent && t.NotSent == 0 && t.HeldBack == 0 && t.Skipped == 0
+	return t.Acknowledged+t.Filtered+t.Duplicate == t.Sent && t.NotSent == 0 && t.HeldBack == 0 && t.Skipped == 0 && !t.StoppedEarly
 }
 
 // writeText prints the totals for people.
@@ -281,6 +283,9 @@ func (t *redriveTotals) writeText(w io.Writer) error {
 	line("skipped", t.Skipped, false, "no events")
 	if err := tab.Flush(); err != nil {
 		return err
+	}
+	if t.StoppedEarly {
+		say(w, "stopped early\n")
 	}
 	if len(t.Next) > 0 {
 		say(w, "the next redrive goes on at %s\n", joinSome(t.Next))

@@ -230,7 +230,7 @@ func TestLettersThatCannotBeOpened(t *testing.T) {
 func TestReadingGivesUp(t *testing.T) {
 	r := newLetterRig(t, 2)
 	r.write(letterRecord(0, 1, "a"), letterRecord(1, 2, "b"))
-	r.source.Timeout = 500 * time.Millisecond
+	r.source.Timeout = 2 * time.Second
 	l := r.open()
 	err := l.Read(t.Context(), []Span{{Partition: 0, End: 1}, {Partition: 1, End: 5}}, func(Letter, error) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), "partition 1: nothing has come from offset 1 on") {
