@@ -63,10 +63,20 @@ func (d *redriver) work(ctx context.Context) {
 	}
 }
 
+// redriveFrame is the request that sends a letter's bytes again. An event that was sent without an id keeps the one
+// that its client was told: with a new one at each redrive, nobody could tell that two are the same event.
+func redriveFrame(l *kafka.Letter) []byte {
+	raw := l.Raw
+	if l.Event.Id == "" && l.ID != "" {
+		raw = protowire.AppendString(protowire.AppendTag(slices.Clip(raw), 1, protowire.BytesType), l.ID)
+	}
+	frame := protowire.AppendTag(make([]byte, 0, len(raw)+8), 1, protowire.BytesType)
+	return protowire.AppendBytes(frame, raw)
+}
+
 // send sends the letter and books what became of it; false: it is not settled.
 func (d *redriver) send(ctx context.Context, l *kafka.Letter) (settled bool) {
-	frame := protowire.AppendTag(make([]byte, 0, len(l.Raw)+8), 1, protowire.BytesType)
-	p := pending{events: 1, buffer: mem.SliceBuffer(protowire.AppendBytes(frame, l.Raw))}
+	p := pending{events: 1, buffer: mem.SliceBuffer(redriveFrame(l))}
 	f := d.deliver(ctx, p)
 	at := letterAt{l.Partition, l.Offset}
 	switch {

@@ -518,3 +518,22 @@ func TestSettledLettersThatAreNotCommitted(t *testing.T) {
 		t.Fatalf("%v", again)
 	}
 }
+
+// An event that was sent without an id keeps the one that its client was told, at every redrive.
+func TestRedriveKeepsTheAssignedID(t *testing.T) {
+	d := newDeadTopic(t)
+	event := shopEvent("", "key")
+	raw, err := proto.Marshal(event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.write(0, []byte("key"), raw, "content-type", eventType, "dlq_reason", "TRANSFORM_FAILED", "dlq_stage", "transform", "dlq_id", "told")
+	gateway := &fake{}
+	if result, stderr := redriven(t, 0, startFake(t, gateway)); result.Acknowledged != 1 {
+		t.Fatalf("%+v %s", result, stderr)
+	}
+	event.Id = "told"
+	if got := gateway.received(); len(got) != 1 || !proto.Equal(got[0], event) {
+		t.Errorf("got %v, want %v", got, event)
+	}
+}
