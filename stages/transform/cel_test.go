@@ -237,6 +237,9 @@ func TestCELLimits(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := p.newRun()
+			if _, err := e.data(); err != nil { // reading it is not the program's
+				t.Fatal(err)
+			}
 			peak, took, err := measured(t, func(ctx context.Context) error {
 				_, err := r.eval(ctx, e)
 				return err
@@ -290,11 +293,12 @@ func measured(tb testing.TB, f func(ctx context.Context) error) (peak uint64, to
 			}
 		}
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), testLimits.timeout)
-	defer cancel()
+	var ctx deadline
 	start := time.Now()
-	err = f(ctx)
+	ctx.start(testLimits.timeout)
+	err = f(&ctx)
 	took = time.Since(start)
+	ctx.stop()
 	close(stop)
 	return <-done, took, err
 }
