@@ -164,7 +164,7 @@ client-deps: $(PYTHON_ENV)/complete $(NODE_ENV)/complete ## Fetch the Python and
 # The tests find Python with grpcio and grpcio-tools in CLIENT_PYTHON, Node's modules by Node's own NODE_PATH, grpcurl
 # in GRPCURL.
 .PHONY: test-kafka
-test-kafka: client-deps $(GRPCURL) ## Test against Apache Kafka (needs Java 17, Maven, Python 3 and Node)
+test-kafka: client-deps $(GRPCURL) ## Test against Apache Kafka and Apicurio Registry (needs Java 17, Maven, Python 3 and Node)
 	EVENT_GATEWAY_CACHE=$(abspath $(EVENT_GATEWAY_CACHE)) GRPCURL=$(GRPCURL) \
 	  CLIENT_PYTHON=$(PYTHON_ENV)/bin/python NODE_PATH=$(NODE_ENV)/node_modules \
 	  go test -vet=off -tags kafka -run Kafka -count=1 -timeout 20m $(call packages,kafka pipeline) .

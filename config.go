@@ -20,6 +20,8 @@ import (
 	"github.com/event-gateway/event-gateway/kafka"
 	"github.com/event-gateway/event-gateway/pipeline"
 	"github.com/event-gateway/event-gateway/stages"
+	"github.com/event-gateway/event-gateway/stages/schema"
+	"github.com/event-gateway/event-gateway/stages/transform"
 	"github.com/event-gateway/event-gateway/transport"
 )
 
@@ -76,6 +78,11 @@ type config struct {
 	pipeline  pipeline.Config
 	stages    stages.Config
 	kafka     kafka.Config
+	transform transform.Config
+	schema    schema.Config
+
+	// rules are compiled from transform and what else they depend on.
+	rules *transform.Rules
 }
 
 // group is one package's part: its heading in the documentation and its struct.
@@ -93,7 +100,9 @@ func (c *config) groups() []group {
 		{"gRPC and HTTP servers", &c.transport},
 		{"Kafka and the embedded broker", &c.kafka},
 		{"Pipeline: workers, memory, times", &c.pipeline},
-		{"Stages: limits, rate limit, batches", &c.stages},
+		{"Stages: limits, rate limit, batches, dead letters", &c.stages},
+		{"Rules: filter, transform, enrich, route", &c.transform},
+		{"Schemas", &c.schema},
 	}
 }
 
@@ -129,12 +138,35 @@ func load(environ map[string]string) (c *config, problems []error, warnings []st
 	}
 	if len(problems) == 0 {
 		problems = c.contradictions()
+		problems = append(problems, c.compile()...)
 	}
+	problems = append(problems, oneLineEach(transform.CheckNames(environ))...)
 	problems = append(problems, notBuilt(environ)...)
 	c.transport.AdmissionTimeout = c.pipeline.AdmissionTimeout
 	c.transport.DeliveryTimeout = c.pipeline.DeliveryTimeout
 	c.transport.MaxBatchEvents = c.stages.MaxBatchEvents
 	return c, problems, unknownNames(environ, c.settings(environ))
+}
+
+// compile compiles the rules.
+func (c *config) compile() (problems []error) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	letters := stages.NewDeadLetters(c.stages, nil)
+	c.rules, problems = transform.Compile(c.transform, transform.Options{
+		Topics: c.kafka.Routable(), MaxEventBytes: int(c.stages.MaxEventBytes),
+		DeadLetters: c.kafka.DLQTopic != "" && letters.On[stages.AtTransform], Hostname: host,
+	})
+	return oneLineEach(problems)
+}
+
+func oneLineEach(problems []error) (lines []error) {
+	for _, problem := range problems {
+		lines = append(lines, errors.New(oneLine(problem.Error())))
+	}
+	return lines
 }
 
 // badValue is a value that cannot be read.
@@ -249,6 +281,8 @@ func (c *config) contradictions() (problems []error) {
 		"less than DELIVERY_TIMEOUT=%v, or it never opens in time", c.pipeline.DeliveryTimeout)
 	check(c.process.Sink != sinkLog || c.process.LogOutput != "stdout", "LOG_OUTPUT", c.process.LogOutput,
 		"stderr or a file, because with SINK=log stdout has the events")
+	check(c.process.Sink != sinkLog || c.kafka.DLQTopic == "", "KAFKA_DLQ_TOPIC", c.kafka.DLQTopic,
+		"empty, because with SINK=log there are no topics")
 	port := c.kafka.EmbeddedPort
 	check(port == 0 || port != c.transport.GRPCPort && port != c.transport.HTTPPort, "EMBEDDED_KAFKA_PORT", port,
 		"another port than GRPC_PORT=%d and HTTP_PORT=%d", c.transport.GRPCPort, c.transport.HTTPPort)
@@ -258,21 +292,48 @@ func (c *config) contradictions() (problems []error) {
 // settings lists every variable, for gateway config, the documentation and the search for unknown names.
 func (c *config) settings(environ map[string]string) (settings []cli.Setting) {
 	for _, g := range c.groups() {
-		for _, field := range reflect.VisibleFields(reflect.TypeOf(g.target).Elem()) {
-			name := field.Tag.Get("env")
-			if name == "" {
+		target := reflect.ValueOf(g.target).Elem()
+		for _, field := range reflect.VisibleFields(target.Type()) {
+			if prefix := field.Tag.Get("envPrefix"); prefix != "" {
+				settings = append(settings, numbered(g.title, prefix, target.FieldByIndex(field.Index), environ)...)
 				continue
 			}
-			s := cli.Setting{Group: g.title, Name: name, Default: field.Tag.Get("envDefault"),
-				Secret: field.Tag.Get("secret") == "true", Doc: field.Tag.Get("doc")}
-			s.Value = s.Default
-			if name == "LOG_OUTPUT" {
+			if field.Tag.Get("env") == "" {
+				continue
+			}
+			s := settingOf(g.title, "", field, environ)
+			if s.Name == "LOG_OUTPUT" && !s.FromEnvironment {
 				s.Value = c.process.LogOutput // its default depends on SINK
 			}
-			if value := environ[name]; value != "" {
-				s.Value, s.FromEnvironment = value, true
-			}
 			settings = append(settings, s)
+		}
+	}
+	return settings
+}
+
+// settingOf is the variable of a field, with a prefix before its name.
+func settingOf(group, prefix string, field reflect.StructField, environ map[string]string) cli.Setting {
+	s := cli.Setting{Group: group, Name: prefix + field.Tag.Get("env"), Default: field.Tag.Get("envDefault"),
+		Secret: field.Tag.Get("secret") == "true", Doc: field.Tag.Get("doc")}
+	s.Value = s.Default
+	if value := environ[s.Name]; value != "" {
+		s.Value, s.FromEnvironment = value, true
+	}
+	return s
+}
+
+// numbered are the variables of a list of structs: of those that are set, or of one with <n> for its number.
+func numbered(group, prefix string, list reflect.Value, environ map[string]string) (settings []cli.Setting) {
+	names := []string{prefix + "_<n>_"}
+	if n := list.Len(); n > 0 {
+		names = nil
+		for i := range n {
+			names = append(names, fmt.Sprintf("%s_%d_", prefix, i))
+		}
+	}
+	for _, name := range names {
+		for _, field := range reflect.VisibleFields(list.Type().Elem()) {
+			settings = append(settings, settingOf(group, name, field, environ))
 		}
 	}
 	return settings

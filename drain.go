@@ -137,6 +137,10 @@ func (g *gateway) halt() {
 	if g.pipeline != nil {
 		g.pipeline.Close()
 	}
+	if g.schemas != nil {
+		g.schemas.Close()
+		g.registry.Close()
+	}
 	if g.embedded != nil {
 		if err := g.embedded.Close(); err != nil {
 			g.log.Error().Err(err).Msg("closing the embedded broker")

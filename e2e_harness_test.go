@@ -291,15 +291,21 @@ func freePort(t *testing.T) string {
 // readBack reads the whole topic with a Kafka client, in the order of each partition.
 func readBack(t *testing.T, port string) (records []*kgo.Record) {
 	t.Helper()
+	return readEmbedded(t, port, "events")
+}
+
+// readEmbedded is readBack for another topic.
+func readEmbedded(t *testing.T, port, topic string) (records []*kgo.Record) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	client, err := kgo.NewClient(kgo.SeedBrokers("127.0.0.1:"+port), kgo.ConsumeTopics("events"),
+	client, err := kgo.NewClient(kgo.SeedBrokers("127.0.0.1:"+port), kgo.ConsumeTopics(topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, "events")
+	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, topic)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,8 +19,10 @@ import (
 	"google.golang.org/grpc/grpclog"
 
 	"github.com/event-gateway/event-gateway/kafka"
+	"github.com/event-gateway/event-gateway/kafka/registry"
 	"github.com/event-gateway/event-gateway/pipeline"
 	"github.com/event-gateway/event-gateway/stages"
+	"github.com/event-gateway/event-gateway/stages/schema"
 	"github.com/event-gateway/event-gateway/transport"
 )
 
@@ -33,8 +35,10 @@ type gateway struct {
 	topics   *stages.Topics
 	breaker  *stages.Breaker
 	pipeline *pipeline.Pipeline
-	embedded *kafka.Embedded // nil unless the gateway is its own broker
-	producer *kafka.Producer // nil unless SINK=kafka
+	embedded *kafka.Embedded  // nil unless the gateway is its own broker
+	producer *kafka.Producer  // nil unless SINK=kafka
+	registry *registry.Client // nil unless SCHEMA_VALIDATION_ENABLED
+	schemas  *schema.Cache    // like registry
 	server   *transport.Server
 	admin    *transport.Admin
 
@@ -55,10 +59,11 @@ func (g *gateway) start() error {
 	grpclog.SetLoggerV2(grpcLogs{g.log})
 	g.topics = stages.NewTopics(g.cfg.kafka.Topics()...)
 	g.breaker = stages.NewBreaker(g.cfg.stages.BreakerOpenAfter, g.breakerChanged)
-	p, err := pipeline.New(g.cfg.pipeline, pipeline.Parts{
-		Stages: g.cfg.stages, Topics: g.topics, Breaker: g.breaker, Log: g.log,
-		RecordSize: g.cfg.kafka.RecordFormat.EncodedSize,
-	})
+	if err := g.openSchemas(); err != nil {
+		return err
+	}
+	parts := g.parts()
+	p, err := pipeline.New(g.cfg.pipeline, parts)
 	if err != nil {
 		return err
 	}
@@ -68,7 +73,7 @@ func (g *gateway) start() error {
 	}
 	p.Start(sink)
 	g.pipeline = p
-	if g.server, err = transport.New(g.cfg.transport, p, nil); err != nil {
+	if g.server, err = transport.New(g.cfg.transport, p, g.schemaService(&parts), nil); err != nil {
 		return err
 	}
 	g.admin, err = transport.NewAdmin(g.cfg.transport, transport.AdminParts{Ready: g.ready, Metrics: g.metrics()})
@@ -81,6 +86,51 @@ func (g *gateway) start() error {
 	g.stopWatching = stop
 	g.watching.Go(func() { g.watchReadiness(ctx) })
 	return nil
+}
+
+// parts are what the graph works with.
+func (g *gateway) parts() pipeline.Parts {
+	parts := pipeline.Parts{
+		Stages: g.cfg.stages, Topics: g.topics, Breaker: g.breaker, Log: g.log,
+		RecordSize: g.cfg.kafka.RecordFormat.EncodedSize,
+		Letters:    stages.NewDeadLetters(g.cfg.stages, g.topics.Named(g.cfg.kafka.DLQTopic)),
+	}
+	if rules := g.cfg.rules; rules.Len() > 0 {
+		parts.Rules = func(m stages.Memory) stages.Rules { return rules.NewWorker(g.topics, m) }
+	}
+	if cache := g.schemas; cache != nil {
+		parts.Schemas = func(wake func()) stages.Schemas { return cache.NewWorker(wake) }
+	}
+	return parts
+}
+
+// openSchemas opens the registry, which is not asked before the first event needs a schema.
+func (g *gateway) openSchemas() (err error) {
+	if !g.cfg.schema.Enabled {
+		return nil
+	}
+	if g.registry, err = registry.New(g.cfg.schema); err != nil {
+		return fmt.Errorf("schema registry: %w", err)
+	}
+	g.schemas = schema.New(g.cfg.schema, g.registry, schema.Options{Topic: g.cfg.kafka.Topic, Failed: func(name string, err error) {
+		g.log.limited(zerolog.WarnLevel, "schema", "a schema could not be fetched", "schema", name, "error", err.Error())
+	}})
+	return nil
+}
+
+// schemaService answers for the gRPC service with the graph's own parts.
+func (g *gateway) schemaService(parts *pipeline.Parts) *schemaService {
+	s := &schemaService{parts: stages.DryRunParts{
+		Config: parts.Stages, Topics: parts.Topics, Letters: parts.Letters, RecordSize: parts.RecordSize,
+	}}
+	if rules := g.cfg.rules; rules.Len() > 0 {
+		s.parts.Rules = func(m stages.Memory) stages.Rules { return rules.NewTrial(g.topics, m) }
+	}
+	if g.schemas != nil {
+		s.cache = g.schemas
+		s.registry = registry.NewService(g.registry, g.schemas.Refresh, g.cfg.schema.Registration)
+	}
+	return s
 }
 
 // run serves on a goroutine until the server is stopped.
@@ -188,6 +238,12 @@ func (g *gateway) metrics() []func(io.Writer) {
 	}
 	if g.producer != nil {
 		writers = append(writers, g.producer.WriteMetrics)
+	}
+	if g.cfg.rules.Len() > 0 {
+		writers = append(writers, g.cfg.rules.WriteMetrics)
+	}
+	if g.schemas != nil {
+		writers = append(writers, g.schemas.WriteMetrics)
 	}
 	return append(writers, metrics.WriteProcessMetrics)
 }

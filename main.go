@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/event-gateway/event-gateway/cli"
+	"github.com/event-gateway/event-gateway/kafka"
 )
 
 // version is set by the linker (see Makefile); otherwise it is taken from the build information.
@@ -57,7 +58,27 @@ func program() cli.Program {
 			}
 			return c.adminAddress(), nil
 		},
+		DeadLetters: deadLetters,
+		DryRun:      dryRun,
 	}
+}
+
+// dryRun is what gateway transform runs.
+func dryRun() (*cli.DryRun, []error) {
+	c, problems, _ := load(environment())
+	return &cli.DryRun{Config: c.stages, Rules: c.rules, Topics: c.kafka.Routable(), DeadLetter: c.kafka.DLQTopic,
+		RecordSize: c.kafka.RecordFormat.EncodedSize}, problems
+}
+
+// deadLetters is where this gateway's dead letters are.
+func deadLetters() kafka.LetterSource {
+	environ := environment()
+	c, _, _ := load(environ)
+	source := kafka.LetterSource{Brokers: c.kafka.Brokers, Topic: environ["KAFKA_DLQ_TOPIC"], Group: c.kafka.GroupID + ".dlq"}
+	if c.kafka.Embedded() && c.kafka.EmbeddedPort > 0 {
+		source.Brokers = []string{fmt.Sprintf("127.0.0.1:%d", c.kafka.EmbeddedPort)}
+	}
+	return source
 }
 
 // buildVersion is the linker's version, or what the Go tool has recorded.

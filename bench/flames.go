@@ -22,7 +22,7 @@ func (b *bench) microProfiles(ctx context.Context, tests []testBinary, rows []*m
 	names := map[*microRow]string{}
 	for _, row := range rows {
 		for _, t := range tests {
-			if t.pkg != row.pkg || ctx.Err() != nil {
+			if t.name() != row.pkg || ctx.Err() != nil {
 				continue
 			}
 			say("profiles of %s", row.title())

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -17,10 +18,13 @@ import (
 )
 
 // benchmarked are the packages with benchmarks.
-var benchmarked = []string{"ring", "stages", "pipeline", "transport", "kafka", "cli", "bench"}
+var benchmarked = []string{"ring", "stages", "stages/transform", "stages/schema", "pipeline", "transport", "kafka", "cli", "bench"}
 
 // testBinary is a package's tests, built once.
 type testBinary struct{ tree, pkg, file string }
+
+// name is the package's, as rows have it.
+func (t testBinary) name() string { return path.Base(t.pkg) }
 
 // buildTests compiles the packages' tests in a tree of this project.
 func buildTests(ctx context.Context, tree, into string, packages []string) (all []testBinary, err error) {
@@ -31,7 +35,7 @@ func buildTests(ctx context.Context, tree, into string, packages []string) (all 
 	args := []string{"test", "-c", "-o", into}
 	for _, pkg := range packages {
 		args = append(args, "./"+pkg)
-		all = append(all, testBinary{tree, pkg, filepath.Join(into, pkg+".test")})
+		all = append(all, testBinary{tree, pkg, filepath.Join(into, path.Base(pkg)+".test")})
 	}
 	cmd := exec.CommandContext(ctx, "go", args...) // all at once: they are linked side by side
 	cmd.Dir, cmd.Stderr = tree, os.Stderr
@@ -68,7 +72,7 @@ func (b *bench) micro(ctx context.Context, r *report) error {
 		for _, t := range tests {
 			pattern := "."
 			if round >= b.few() { // the later rounds are for what goals are about
-				if pattern = judgedPattern(t.pkg); pattern == "" {
+				if pattern = judgedPattern(t.name()); pattern == "" {
 					continue
 				}
 			}

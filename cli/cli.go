@@ -1,5 +1,5 @@
 // Package cli holds the commands of the gateway binary beside serving itself:
-// publish, config, healthcheck and version. It never ends the process; every
+// publish, dlq, config, healthcheck and version. It never ends the process; every
 // command returns its exit code to main.
 package cli
 
@@ -10,6 +10,8 @@ import (
 	"os"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/event-gateway/event-gateway/kafka"
 )
 
 // The exit codes that commands share; serving has its own beside them (see main.go).
@@ -27,8 +29,12 @@ type Program struct {
 	Serve func() int
 	// Settings lists every environment variable, and what is wrong with them.
 	Settings func() ([]Setting, []error)
+	// DeadLetters says where the gateway's dead letters are, as the environment says. Brokers and Topic may be empty.
+	DeadLetters func() kafka.LetterSource
 	// AdminAddress is host:port of this machine's admin server as the environment says.
 	AdminAddress func() (string, error)
+	// DryRun is the rules as the environment has them, or what is wrong with the settings.
+	DryRun func() (*DryRun, []error)
 
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
@@ -38,6 +44,8 @@ type Program struct {
 type commands struct {
 	Serve       serveCommand       `cmd:"" default:"1" help:"Run the gateway (also without a command). Settings come from the environment."`
 	Publish     publishCommand     `cmd:"" help:"Send events to a gateway: one from flags, JSON lines from stdin, or generated load."`
+	Dlq         dlqCommand         `cmd:"" help:"List, show and send again the events that the gateway has refused and kept."`
+	Transform   transformCommand   `cmd:"" help:"Show what the rules in the environment make of an event, rule by rule."`
 	Config      configCommand      `cmd:"" help:"Show every setting: value, default, source and meaning."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the gateway on this machine whether it is ready."`
 	Version     versionCommand     `cmd:"" help:"Print the versions of the gateway and of its main libraries."`
@@ -62,7 +70,8 @@ func Run(program Program, args []string) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "event", Title: "One event:"}, {Key: "load", Title: "Generated events:"},
-			{Key: "sending", Title: "Sending:"}, {Key: "gateway", Title: "Gateway and output:"},
+			{Key: "letters", Title: "Which letters:"}, {Key: "sending", Title: "Sending:"},
+			{Key: "gateway", Title: "Gateway and output:"}, {Key: "kafka", Title: "Kafka:"},
 		}),
 		// kong wants to end the process after --help; only main may.
 		kong.Exit(func(int) { helped = true }),

@@ -46,6 +46,8 @@ type fake struct {
 	status error
 	// before runs at the beginning of each unary call.
 	before func()
+	// keeps: events that a unary call refuses with INVALID_ARGUMENT are kept as dead letters.
+	keeps bool
 
 	mu     sync.Mutex
 	events []*eventv1.Event
@@ -161,6 +163,9 @@ func (f *fake) IngestEvent(_ context.Context, in *gatewayv1.IngestEventRequest) 
 	if r.Success {
 		return r, nil
 	}
+	if f.keeps && codes.Code(r.Code) == codes.InvalidArgument {
+		return nil, statusOf(r, "dead_lettered", "true")
+	}
 	return nil, statusOf(r)
 }
 
@@ -171,14 +176,20 @@ func (f *fake) IngestEventBatch(_ context.Context, in *gatewayv1.IngestEventBatc
 	return f.results(in.Events), nil
 }
 
-// statusOf is a failure as unary calls answer it.
-func statusOf(r *gatewayv1.IngestEventResponse) error {
+// statusOf is a failure as unary calls answer it; more are further names and values of its metadata.
+func statusOf(r *gatewayv1.IngestEventResponse, more ...string) error {
 	code := codes.ResourceExhausted
-	if r.Outcome == gatewayv1.Outcome_OUTCOME_UNKNOWN {
+	switch {
+	case r.Code != 0:
+		code = codes.Code(r.Code)
+	case r.Outcome == gatewayv1.Outcome_OUTCOME_UNKNOWN:
 		code = codes.Unavailable
 	}
-	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: r.Reason, Domain: "eventgateway",
-		Metadata: map[string]string{"stage": r.Stage, "event_id": r.EventId}}}
+	metadata := map[string]string{"stage": r.Stage, "event_id": r.EventId}
+	for i := 0; i < len(more); i += 2 {
+		metadata[more[i]] = more[i+1]
+	}
+	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: r.Reason, Domain: "eventgateway", Metadata: metadata}}
 	if r.RetryDelay != nil {
 		details = append(details, &errdetails.RetryInfo{RetryDelay: r.RetryDelay})
 	}

@@ -11,10 +11,8 @@ import (
 	"io"
 	"math"
 	"os"
-	"os/signal"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -118,29 +116,13 @@ func (c *publishCommand) Run(p *Program) error {
 	if !c.generated() && c.Type == "" && isTerminal(p.Stdin) {
 		return errors.New("nothing to send: name --type and --source, or --count, or give JSON lines on stdin")
 	}
-	// stop ends the sending; abort, on the second signal, everything.
-	stop, stopNow := context.WithCancel(context.Background())
-	defer stopNow()
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	abort, abortNow := context.WithCancel(context.Background())
-	defer abortNow()
-	go func() {
-		for _, act := range []func(){stopNow, abortNow} {
-			select {
-			case <-signals:
-				act()
-			case <-abort.Done():
-				return
-			}
-		}
-	}()
+	on := listenForInterrupts()
+	defer on.close()
 	if c.Duration > 0 {
-		timer := time.AfterFunc(c.Duration, stopNow)
+		timer := time.AfterFunc(c.Duration, on.stopNow)
 		defer timer.Stop()
 	}
-	return c.publish(abort, stop, p)
+	return c.publish(on.abort, on.stop, p)
 }
 
 func (c *publishCommand) publish(abort, stop context.Context, p *Program) error {

@@ -19,6 +19,8 @@ import (
 type Config struct {
 	Brokers           []string      `env:"KAFKA_BROKERS" doc:"host:port of Kafka brokers, comma-separated; empty = the embedded broker"`
 	Topic             string        `env:"KAFKA_TOPIC" envDefault:"events" doc:"topic that events are written to"`
+	TopicsAllowed     []string      `env:"KAFKA_TOPICS_ALLOWED" doc:"topics beside KAFKA_TOPIC that rules may send events to, comma-separated; they are created like it when missing"`
+	DLQTopic          string        `env:"KAFKA_DLQ_TOPIC" doc:"topic for dead letters: refused events that no resend can help, as they were sent; empty = none are kept"`
 	GroupID           string        `env:"KAFKA_GROUP_ID" envDefault:"event-gateway" doc:"name that the gateway gives itself to the brokers, for their logs and quotas (client.id)"`
 	NumPartitions     int32         `env:"KAFKA_NUM_PARTITIONS" envDefault:"3" doc:"partitions of a topic that is missing at start and therefore created; existing topics are never altered"`
 	ReplicationFactor int16         `env:"KAFKA_REPLICATION_FACTOR" envDefault:"1" doc:"replicas of a topic that is missing at start and therefore created"`
@@ -78,15 +80,32 @@ const (
 	maxTimeout      = 10 * time.Minute
 	maxPartitions   = 10_000
 	maxReplicas     = 100
+	maxTopics       = 100
 	minEmbeddedDisk = 16 * stages.MiB
 )
 
 // Embedded reports whether the gateway is its own broker.
 func (c *Config) Embedded() bool { return len(c.Brokers) == 0 }
 
-// Topics are the names of all topics that may be written to. Nothing routes
-// events to another one than KAFKA_TOPIC yet.
-func (c *Config) Topics() []string { return []string{c.Topic} }
+// Routable are the names of the topics that events may be sent to, KAFKA_TOPIC first.
+func (c *Config) Routable() []string {
+	names := []string{c.Topic}
+	for _, name := range c.TopicsAllowed {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Topics are the names of all topics that are written to: the Routable ones, and the last one for dead letters.
+func (c *Config) Topics() []string {
+	names := c.Routable()
+	if c.DLQTopic != "" {
+		names = append(names, c.DLQTopic)
+	}
+	return names
+}
 
 // problems collects one line per bad value.
 type problems []error
@@ -123,6 +142,21 @@ func validTopic(name string) bool {
 func (c *Config) validateTopics(p *problems) {
 	if !validTopic(c.Topic) {
 		p.add("KAFKA_TOPIC", c.Topic, "a topic's name is "+topicRule)
+	}
+	for _, name := range c.TopicsAllowed {
+		if !validTopic(name) {
+			p.add("KAFKA_TOPICS_ALLOWED", strings.Join(c.TopicsAllowed, ","), fmt.Sprintf("%q: a topic's name is ", name)+topicRule)
+		}
+	}
+	if len(c.TopicsAllowed) > maxTopics {
+		p.add("KAFKA_TOPICS_ALLOWED", fmt.Sprintf("%d topics", len(c.TopicsAllowed)), fmt.Sprintf("at most %d", maxTopics))
+	}
+	switch {
+	case c.DLQTopic == "":
+	case !validTopic(c.DLQTopic):
+		p.add("KAFKA_DLQ_TOPIC", c.DLQTopic, "a topic's name is "+topicRule)
+	case slices.Contains(c.Routable(), c.DLQTopic):
+		p.add("KAFKA_DLQ_TOPIC", c.DLQTopic, "another topic than KAFKA_TOPIC and those of KAFKA_TOPICS_ALLOWED")
 	}
 	if c.GroupID == "" || len(c.GroupID) > 249 {
 		p.add("KAFKA_GROUP_ID", c.GroupID, "1 to 249 characters")

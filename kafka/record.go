@@ -116,7 +116,7 @@ type record struct {
 const (
 	// misplaced is set by the partitioner when the client knows fewer partitions than the event was routed by.
 	misplaced uint32 = 1 << iota
-	// oversized: the record holds more memory than shrink lets it keep.
+	// oversized: the record holds more memory than shrink lets it keep; a dead letter's always does.
 	oversized
 	// last: the events that were handed over together and belong to one message end here; see reports.go.
 	last
@@ -205,9 +205,12 @@ func (r *record) fill(background context.Context, format Format, ev *stages.Even
 		Partition: ev.Partition.ID,
 		Context:   r,
 	}
-	if format == FormatEvent {
+	switch {
+	case ev.Dead:
+		r.fillLetter(ev)
+	case format == FormatEvent:
 		r.fillEvent(ev)
-	} else {
+	default:
 		r.fillBinary(ev, c)
 	}
 	if r.spare != nil && r.spare.oversized() {
@@ -250,17 +253,21 @@ func (r *record) forget() {
 	}
 }
 
-// shrink lets go of spare memory that is larger than what a recycled record may
+// shrink lets go of memory that is larger than what a recycled record may
 // keep, and of the views that would keep it. Only after franz-go has given the
 // record back. No budget counts this memory: in FormatEvent a record's is as
 // large as its event, and there are tens of thousands of records.
 func (r *record) shrink() {
-	s := r.spare
-	if s == nil || !s.oversized() {
+	if !r.has(oversized) {
 		return
 	}
-	r.kafka.Key, r.kafka.Value, r.kafka.Headers, r.headers = nil, nil, nil, nil // views into both
+	r.costAndFlags &^= oversized
+	r.kafka.Key, r.kafka.Value, r.kafka.Headers, r.headers = nil, nil, nil, nil // views into it
 	r.forget()
+	s := r.spare
+	if s == nil {
+		return
+	}
 	if cap(s.scratch) > keptScratch {
 		s.scratch = nil
 	}
@@ -355,6 +362,9 @@ const (
 // EncodedSize bounds from above the size that the event takes as a Kafka
 // record batch of one, before compression: what max.message.bytes limits.
 func (f Format) EncodedSize(ev *stages.Event) int {
+	if ev.Dead {
+		return letterSize(ev)
+	}
 	size := batchOverhead + recordOverhead + lengthMax + len(ev.PartitionKey.Value) + lengthMax
 	header := func(name, value int) { size += 2*lengthMax + name + value }
 	if f == FormatEvent {

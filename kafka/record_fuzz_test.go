@@ -29,7 +29,7 @@ func ingest(frame []byte, received time.Time) *stages.Event {
 	d.Start(m)
 	ev := &stages.Event{Topic: testTopic, Partition: testTopic.Partitions()[0]}
 	d.Next(ev)
-	stages.NewValidate(stages.NewTopics("events"), nil).Process([]*stages.Event{ev})
+	stages.NewValidate(stages.NewTopics("events"), stages.ValidateParts{}).Process([]*stages.Event{ev})
 	if !ev.Live() {
 		return nil
 	}

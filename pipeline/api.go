@@ -56,7 +56,14 @@ type Parts struct {
 	Breaker *stages.Breaker
 	// RecordSize bounds an event's encoded record; may be nil.
 	RecordSize stages.RecordSizer
-	Log        Logger
+	// Letters says which refusals are kept in a topic of their own; the zero value keeps none.
+	Letters stages.DeadLetters
+	// Rules makes the rules of one transform worker, which write into memory; nil: there are none.
+	Rules func(memory stages.Memory) stages.Rules
+	// Schemas makes the schemas of one validate worker, which call wake when an event may be checked again; nil:
+	// there are none.
+	Schemas func(wake func()) stages.Schemas
+	Log     Logger
 
 	// wrapStage replaces a stage in tests (a panic, a stall); nil in production.
 	wrapStage func(id stages.StageID, worker int, stage stages.Stage) stages.Stage

@@ -275,7 +275,7 @@ func benchHandler(b *testing.B, f *benchFrames) {
 	now := func() int64 { return int64(time.Since(epoch)) }
 	tally, acked := &discardTally{}, 0
 	h := &plainHandler{decoder: stages.NewDecoder(sc, stages.DeadLetters{}, 0), batcher: stages.NewBatcher(sc, int64(cfg.PartitionMaxInflight), 0), tally: tally,
-		middle: [3]stages.Stage{stages.NewValidate(topics, nil), stages.NewRateLimit(sc, now), stages.NewTransform(topics, stages.TransformParts{})},
+		middle: [3]stages.Stage{stages.NewValidate(topics, stages.ValidateParts{}), stages.NewRateLimit(sc, now), stages.NewTransform(topics, stages.TransformParts{})},
 		msg:    stages.NewMessage(f.batch),
 		events: make([]stages.Event, burstSize)}
 	h.produce = stages.NewProduce(h, nil, now)

@@ -17,7 +17,9 @@ type outcomeCounts struct {
 	_        [128]byte
 	outcomes [stages.Origins][stages.Outcomes]atomic.Uint64
 	reasons  [stages.StageIDs][stages.Reasons]atomic.Uint64
-	_        [128]byte
+	// deadLettered are refused events that are kept in the topic of the dead letters; outcomes has them, too.
+	deadLettered [stages.Origins]atomic.Uint64
+	_            [128]byte
 }
 
 func (c *outcomeCounts) add(origin stages.Origin, v *stages.Verdict, n int) {
@@ -82,13 +84,18 @@ func (p *Pipeline) newOutcomeCounts() *outcomeCounts {
 type Totals struct {
 	Accepted uint64
 	Outcomes [stages.Outcomes]uint64
-	InFlight int64
+	// DeadLettered is the part of the refused events that are kept as dead letters.
+	DeadLettered uint64
+	InFlight     int64
 }
 
 // Totals sums the accounting of one origin.
 func (p *Pipeline) Totals(origin stages.Origin) Totals {
 	var t Totals
 	answered := uint64(0)
+	for _, shard := range p.outcomeShards { // first: it is counted last
+		t.DeadLettered += shard.deadLettered[origin].Load()
+	}
 	for o := range t.Outcomes {
 		for _, shard := range p.outcomeShards {
 			t.Outcomes[o] += shard.outcomes[origin][o].Load()

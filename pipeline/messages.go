@@ -206,6 +206,7 @@ func (p *Pipeline) recycle(m *stages.Message) {
 	if m.Buffer != nil {
 		m.Buffer.Free()
 	}
+	m.Disown(p.unwrite)
 	client, taken, admitted := m.Client, m.Charge, m.Admitted
 	m.Reset()
 	p.messages.put(m)

@@ -20,6 +20,7 @@ func (p *Pipeline) WriteMetrics(w io.Writer) {
 	p.writeReasons(w)
 	p.writeMemory(w)
 	p.writeWorkers(w)
+	p.writeHeld(w)
 	p.writeLinks(w)
 	writeHistogram(w, "gateway_event_latency_seconds", "", &p.retirer.latency)
 }
@@ -27,9 +28,11 @@ func (p *Pipeline) WriteMetrics(w io.Writer) {
 func (p *Pipeline) writeAccounting(w io.Writer) {
 	for origin := range stages.Origins {
 		t := p.Totals(origin)
+		t.Outcomes[stages.Refused] -= t.DeadLettered // so that the sum over all series is right
 		for o := stages.Acknowledged; o < stages.Outcomes; o++ {
 			metrics.WriteCounterUint64(w, fmt.Sprintf(`gateway_events_total{origin=%q,outcome=%q}`, origin, o), t.Outcomes[o])
 		}
+		metrics.WriteCounterUint64(w, fmt.Sprintf(`gateway_events_total{origin=%q,outcome=%q,dead_lettered="true"}`, origin, stages.Refused), t.DeadLettered)
 		metrics.WriteCounterUint64(w, fmt.Sprintf(`gateway_events_accepted_total{origin=%q}`, origin), t.Accepted)
 		metrics.WriteGaugeUint64(w, fmt.Sprintf(`gateway_events_in_flight{origin=%q}`, origin), uint64(t.InFlight))
 	}
@@ -55,6 +58,7 @@ func (p *Pipeline) writeReasons(w io.Writer) {
 func (p *Pipeline) writeMemory(w io.Writer) {
 	metrics.WriteGaugeUint64(w, `gateway_inflight_bytes`, uint64(p.inflight.used.Load()))
 	metrics.WriteGaugeUint64(w, `gateway_inflight_bytes_limit`, uint64(p.inflight.limit))
+	metrics.WriteGaugeUint64(w, `gateway_written_bytes`, uint64(p.written.used.Load()))
 	metrics.WriteGaugeUint64(w, `gateway_admission_queue`, uint64(max(p.inflight.waiting.Load(), 0)))
 	metrics.WriteCounterUint64(w, `gateway_admission_waits_total`, p.admissionWaits.Load())
 	metrics.WriteCounterFloat64(w, `gateway_admission_wait_seconds_total`, seconds(p.admissionWaitNanos.Load()))
@@ -105,6 +109,17 @@ func (p *Pipeline) writeWorkers(w io.Writer) {
 		metrics.WriteCounterUint64(w, `gateway_stage_panics_total`+labels, c.panics.Load())
 		writeHistogram(w, `gateway_stage_age_seconds`, fmt.Sprintf(`stage=%q,worker="%d"`, wk.id, wk.index), &c.age)
 		metrics.WriteGaugeFloat64(w, `gateway_stage_stuck_seconds`+labels, seconds(s.stuck.Load()))
+	}
+}
+
+// writeHeld says how many events wait in the side queues of stages that may keep some.
+func (p *Pipeline) writeHeld(w io.Writer) {
+	for _, row := range p.middle {
+		for _, worker := range row {
+			if worker.holder != nil {
+				metrics.WriteGaugeUint64(w, fmt.Sprintf(`gateway_stage_held_events{stage=%q,worker="%d"}`, worker.id, worker.index), uint64(worker.kept.Load()))
+			}
+		}
 	}
 }
 

@@ -145,6 +145,8 @@ type answer struct {
 	outcome   stages.Outcome
 	partition int32
 	offset    int64
+	// invalid: it was sent without source. dead: it was answered as dead-lettered.
+	invalid, dead bool
 }
 
 // stream sends messages of one or many events, a window of them in flight, as a
@@ -165,7 +167,7 @@ func (h *harness) stream(id, keys int, seed uint64) (answers []answer) {
 		for i := range s.m.Results {
 			r := &s.m.Results[i]
 			a := &answers[s.first+i]
-			a.outcome, a.partition, a.offset = r.Outcome, r.Partition, r.Offset
+			a.outcome, a.partition, a.offset, a.dead = r.Outcome, r.Partition, r.Offset, r.DeadLettered
 		}
 		h.p.Release(s.m)
 	}
@@ -183,7 +185,7 @@ func (h *harness) stream(id, keys int, seed uint64) (answers []answer) {
 				source = "" // refused by validate
 			}
 			events = append(events, testEvent{source: source, key: key, data: stamp(id, first+i)})
-			answers = append(answers, answer{key: key})
+			answers = append(answers, answer{key: key, invalid: source == ""})
 		}
 		w := newWaiting()
 		m, _ := h.submit(lane, w, kind, frameOf(events...), n)

@@ -42,6 +42,8 @@ type Pipeline struct {
 	inflight          budget
 	clientMaxInflight int64
 	messages          messagePool
+	// written is what rules have written for events in flight, in bytes.
+	written budget
 
 	_        [128]byte // the counters below are written by many handlers
 	accepted [stages.Origins]atomic.Uint64
@@ -77,7 +79,7 @@ func New(cfg Config, parts Parts) (*Pipeline, error) {
 		clientMaxInflight: int64(cfg.ClientMaxInflight),
 		draining:          make(chan struct{}), cutoff: make(chan struct{}),
 	}
-	p.inflight.limit = int64(cfg.MaxInflight)
+	p.inflight.limit, p.written.limit = int64(cfg.MaxInflight), int64(cfg.MaxInflight)
 	p.callers = p.newOutcomeCounts()
 	p.maxEvents = eventBound(cfg.MaxInflight, parts.Stages.MaxBatchEvents)
 	p.retirer = &retirer{p: p, counts: p.newOutcomeCounts()}
@@ -113,7 +115,7 @@ func (p *Pipeline) buildDecoders() {
 		free, returned := ring.NewSPSC[*stages.Event](p.maxEvents)
 		w := &decodeWorker{
 			worker: p.newWorker(stages.AtDecode, i), lane: ring.NewMPSC[*stages.Message](laneCapacity),
-			decoder: stages.NewDecoder(p.parts.Stages, stages.DeadLetters{}, i), returned: returned,
+			decoder: stages.NewDecoder(p.parts.Stages, p.parts.Letters, i), returned: returned,
 			stack: make([]*stages.Event, 0, slabSize), most: p.maxEvents,
 		}
 		p.decoders = append(p.decoders, w)
@@ -122,22 +124,52 @@ func (p *Pipeline) buildDecoders() {
 }
 
 func (p *Pipeline) buildMiddle() {
-	build := func(id stages.StageID, n int, route func(*stages.Event) uint32, stage func() stages.Stage) {
+	build := func(id stages.StageID, n int, route func(*stages.Event) uint32, stage func(*stageWorker) stages.Stage) {
 		var row []*stageWorker
 		for i := range n {
-			row = append(row, &stageWorker{worker: p.newWorker(id, i), stage: p.parts.wrap(id, i, stage()), route: route})
+			w := &stageWorker{worker: p.newWorker(id, i), route: route}
+			w.stage = p.parts.wrap(id, i, stage(w))
+			row = append(row, w)
 		}
 		p.middle = append(p.middle, row)
 	}
-	build(stages.AtValidate, p.cfg.ValidateWorkers, byShard, func() stages.Stage {
-		return stages.NewValidate(p.parts.Topics, p.parts.RecordSize)
-	})
-	build(stages.AtRateLimit, p.cfg.RateLimitWorkers, byShard, func() stages.Stage {
+	build(stages.AtValidate, p.cfg.ValidateWorkers, byShard, p.newValidate)
+	build(stages.AtRateLimit, p.cfg.RateLimitWorkers, byShard, func(*stageWorker) stages.Stage {
 		return stages.NewRateLimit(p.parts.Stages, p.now)
 	})
-	build(stages.AtTransform, p.cfg.TransformWorkers, byPartition, func() stages.Stage {
-		return stages.NewTransform(p.parts.Topics, stages.TransformParts{})
+	build(stages.AtTransform, p.cfg.TransformWorkers, byPartition, func(*stageWorker) stages.Stage {
+		return p.newTransform()
 	})
+}
+
+// newValidate is the stage of one validate worker, w.
+func (p *Pipeline) newValidate(w *stageWorker) stages.Stage {
+	parts := stages.ValidateParts{Letters: p.parts.Letters, RecordSize: p.parts.RecordSize}
+	if p.parts.Rules != nil {
+		parts.RecordSize = nil
+	}
+	v := stages.NewValidate(p.parts.Topics, parts)
+	if p.parts.Schemas != nil {
+		waiter := w.waiter
+		v.UseSchemas(p.parts.Schemas(func() {
+			v.Again()
+			waiter.Wake()
+		}))
+		w.holder = v
+	}
+	return v
+}
+
+// newTransform is the stage of one transform worker.
+func (p *Pipeline) newTransform() *stages.Transform {
+	parts := stages.TransformParts{Letters: p.parts.Letters, RecordSize: p.parts.RecordSize}
+	if p.parts.Rules != nil || p.parts.Schemas != nil {
+		parts.Memory = &scribe{p: p}
+	}
+	if p.parts.Rules != nil {
+		parts.Rules = p.parts.Rules(parts.Memory)
+	}
+	return stages.NewTransform(p.parts.Topics, parts)
 }
 
 func (p *Pipeline) buildEnd() {
@@ -212,7 +244,11 @@ func (p *Pipeline) Start(producer stages.Producer) {
 	}
 	for _, row := range p.middle {
 		for _, w := range row {
-			p.run(&p.workers, w.id.String(), w.index, w.stageLoop)
+			loop := w.stageLoop
+			if w.holder != nil {
+				loop = w.holdLoop
+			}
+			p.run(&p.workers, w.id.String(), w.index, loop)
 		}
 	}
 	for _, w := range p.decoders {

@@ -108,6 +108,8 @@ func (r *retirer) answer(burst []*stages.Event) (n int) {
 		ev := burst[n]
 		switch {
 		case !ev.Handed:
+		case ev.Dead && ev.Ack.Verdict.Outcome == stages.Acknowledged:
+			r.buried(ev)
 		case ev.Ack.Verdict.Outcome != stages.Acknowledged:
 			r.fail(ev)
 		case !acked.Add(ev.Index):
@@ -139,6 +141,21 @@ func (r *retirer) acknowledge(events []*stages.Event, acked stages.Group) {
 		res.Outcome, res.Stage, res.Topic = stages.Acknowledged, stages.AtProduce, ev.Topic
 		res.Partition, res.Offset = ev.Ack.Partition, ev.Ack.Offset
 	}
+}
+
+// buried answers an event whose dead letter Kafka has: with the refusal that made it one.
+func (r *retirer) buried(ev *stages.Event) {
+	m, i, letter := ev.Msg, ev.Index, ev.Letter
+	if !m.WinHanded(i) {
+		bump(&r.p.lateAcks, 1)
+		return
+	}
+	m.SetVerdict(i, letter.Verdict)
+	res := m.Write(i)
+	res.DeadLettered, res.Topic, res.Offset = true, letter.Topic, -1
+	r.counts.add(m.Origin, &letter.Verdict, 1)
+	r.counts.deadLettered[m.Origin].Add(1)
+	r.run.settled++
 }
 
 // fail answers an event that the Producer refused or knows nothing of.

@@ -75,6 +75,8 @@ type recorder struct {
 	done         chan struct{}
 	// verdict decides what becomes of an event; nil acknowledges.
 	verdict func(ev *stages.Event) stages.Verdict
+	// inspect looks at every event, handed and about to be reported, if it is set.
+	inspect func(ev *stages.Event)
 	// hold keeps all events unreported until heal, withhold those of one partition.
 	hold     atomic.Bool
 	withhold atomic.Pointer[stages.Partition]
@@ -88,6 +90,9 @@ func newRecorder(p *Pipeline, seed uint64) *recorder {
 func (r *recorder) Produce(p *stages.Partition, events []*stages.Event) {
 	r.mu.Lock()
 	for _, ev := range events {
+		if r.inspect != nil {
+			r.inspect(ev)
+		}
 		if len(ev.Data) >= 16 {
 			r.logs[p] = append(r.logs[p], stored{
 				stream: int(binary.BigEndian.Uint64(ev.Data)), seq: int(binary.BigEndian.Uint64(ev.Data[8:])), key: string(ev.PartitionKey.Value),
@@ -103,6 +108,13 @@ func (r *recorder) Produce(p *stages.Partition, events []*stages.Event) {
 	r.queue = append(r.queue, events...)
 	r.mu.Unlock()
 	r.kick()
+}
+
+// len is how many events a partition has.
+func (r *recorder) len(p *stages.Partition) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.logs[p])
 }
 
 func (r *recorder) kick() {
@@ -139,6 +151,11 @@ func (r *recorder) acknowledgeLoop() {
 		}
 		r.queue = kept
 		r.mu.Unlock()
+		for _, ev := range free {
+			if r.inspect != nil {
+				r.inspect(ev)
+			}
+		}
 		for len(free) > 0 {
 			free = free[r.reportSome(free):]
 		}
@@ -156,7 +173,7 @@ func (r *recorder) reportSome(events []*stages.Event) (n int) {
 	run := stages.AcknowledgedRun{Msg: first.Msg, Partition: first.Partition}
 	for ; n < most; n++ {
 		ev := events[n]
-		if ev.Msg != run.Msg || ev.Partition != run.Partition || ev.Ack.Verdict.Outcome != stages.Acknowledged {
+		if ev.Dead || ev.Msg != run.Msg || ev.Partition != run.Partition || ev.Ack.Verdict.Outcome != stages.Acknowledged {
 			break
 		}
 		run.Add(ev, ev.Index, int64(ev.Cost))
@@ -267,6 +284,9 @@ func (h *harness) close() {
 	if used, share := h.p.inflight.used.Load(), h.client.Share.(*budget).used.Load(); used != 0 || share != 0 {
 		h.t.Errorf("%d bytes of the budget and %d of the client's are left", used, share)
 	}
+	if n := h.p.written.used.Load(); n != 0 {
+		h.t.Errorf("%d bytes that rules have written are left", n)
+	}
 	if n := h.p.InFlight(); n != 0 {
 		h.t.Errorf("%d events in flight at rest", n)
 	}
@@ -275,9 +295,11 @@ func (h *harness) close() {
 			h.t.Errorf("decode worker %d: %d of its %d events came home", d.index, free, d.made)
 		}
 	}
-	for _, part := range h.topics.Default.Partitions() {
-		if n := part.Inflight(); n != 0 {
-			h.t.Errorf("partition %d: %d bytes in flight at rest", part.ID, n)
+	for _, topic := range h.topics.All {
+		for _, part := range topic.Partitions() {
+			if n := part.Inflight(); n != 0 {
+				h.t.Errorf("%s-%d: %d bytes in flight at rest", topic.Name, part.ID, n)
+			}
 		}
 	}
 	t := h.p.Totals(stages.FromGRPC)

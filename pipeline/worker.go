@@ -7,6 +7,7 @@ package pipeline
 import (
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/event-gateway/event-gateway/ring"
@@ -136,6 +137,9 @@ type stageWorker struct {
 	stage stages.Stage
 	in    fanIn[*stages.Event]
 	out   fanOut[*stages.Event]
+	// holder is the stage if it may keep events (hold.go), else nil, and kept how many it keeps, for the metrics.
+	holder stages.Holder
+	kept   atomic.Int64
 	// route is the hash that picks the worker of the next stage.
 	route func(*stages.Event) uint32
 	burst [burstSize]*stages.Event

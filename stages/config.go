@@ -17,6 +17,8 @@ type Config struct {
 	BatchMaxBytes  Bytes         `env:"BATCH_MAX_BYTES" envDefault:"900000" doc:"most bytes handed to the producer at once"`
 	BatchLinger    time.Duration `env:"BATCH_LINGER" envDefault:"0s" doc:"how long a batch that is not full waits for more events; 0 = not at all: batches grow by themselves under load"`
 
+	DeadLetterStages []string `env:"DLQ_ON" envDefault:"decode,validate,transform" doc:"stages whose refusals are kept in KAFKA_DLQ_TOPIC, if that is set: decode (what is no event), validate (what breaks the API's rules or its schema), transform (rules with ON_ERROR=dead_letter)"`
+
 	BreakerOpenAfter time.Duration `env:"BREAKER_OPEN_AFTER" envDefault:"5s" doc:"silence of all brokers, with records in flight, after which new events are refused at once"`
 }
 

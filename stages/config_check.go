@@ -5,6 +5,7 @@ package stages
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -23,6 +24,10 @@ func (c Config) Validate() (problems []error) {
 	check(c.BatchMaxEvents >= 1 && c.BatchMaxEvents <= 1e6, "BATCH_MAX_EVENTS", c.BatchMaxEvents, "1 to 1000000")
 	check(c.BatchMaxBytes >= KiB && c.BatchMaxBytes <= GiB, "BATCH_MAX_BYTES", c.BatchMaxBytes, "1KiB to 1GiB")
 	check(c.BatchLinger >= 0 && c.BatchLinger <= 10*time.Second, "BATCH_LINGER", c.BatchLinger, "0s to 10s")
+	for _, name := range c.DeadLetterStages {
+		_, ok := letterStages[name]
+		check(ok, "DLQ_ON", strings.Join(c.DeadLetterStages, ","), "decode, validate and transform, or some of them, with commas")
+	}
 	check(c.BreakerOpenAfter >= 100*time.Millisecond, "BREAKER_OPEN_AFTER", c.BreakerOpenAfter, "100ms or more")
 	return problems
 }

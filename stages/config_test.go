@@ -3,6 +3,7 @@ package stages
 // The defaults that operators start from.
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -18,9 +19,9 @@ func TestConfigDefaults(t *testing.T) {
 		MaxEventBytes: 900_000, MaxBatchEvents: 10_000,
 		RateLimitEnabled: true, RateLimitRPS: 1000, RateLimitBurst: 100,
 		BatchMaxEvents: 1024, BatchMaxBytes: 900_000, BatchLinger: 0,
-		BreakerOpenAfter: 5 * time.Second,
+		BreakerOpenAfter: 5 * time.Second, DeadLetterStages: []string{"decode", "validate", "transform"},
 	}
-	if cfg != want {
+	if !reflect.DeepEqual(cfg, want) {
 		t.Fatalf("the defaults are %+v, want %+v", cfg, want)
 	}
 	if err := env.ParseWithOptions(&cfg, env.Options{Environment: map[string]string{"MAX_EVENT_BYTES": "1MiB"}}); err != nil || cfg.MaxEventBytes != MiB {

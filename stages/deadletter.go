@@ -28,6 +28,18 @@ type DeadLetters struct {
 	On [StageIDs]bool
 }
 
+// letterStages are the names that DLQ_ON may have.
+var letterStages = map[string]StageID{"decode": AtDecode, "validate": AtValidate, "transform": AtTransform}
+
+// NewDeadLetters returns what c and the topic say; topic may be nil.
+func NewDeadLetters(c Config, topic *Topic) DeadLetters {
+	d := DeadLetters{Topic: topic}
+	for _, name := range c.DeadLetterStages {
+		d.On[letterStages[name]] = true
+	}
+	return d
+}
+
 // Keeps reports whether refusals of a stage are kept.
 func (d *DeadLetters) Keeps(at StageID) bool { return d.Topic != nil && d.On[at] }
 

@@ -51,6 +51,8 @@ type Result struct {
 	Stage   StageID
 	// Assigned says that the gateway made the id: ID then holds a UUIDv7.
 	Assigned bool
+	// DeadLettered says that Kafka has the refused event in the topic of the dead letters.
+	DeadLettered bool
 	// blind: the event was answered while it was queued by someone who does not own it, so decode may be
 	// writing its id at this moment and nobody may read it.
 	blind bool
@@ -115,6 +117,9 @@ type Message struct {
 	// pipeline's.
 	Charge   int64
 	Admitted bool
+
+	// owned is memory beside Frame; see owned.go.
+	owned owned
 
 	// pending counts events without an outcome. At 0 the owner may read Results.
 	pending atomic.Int32

@@ -116,6 +116,7 @@ const (
 	SchemasDisabled
 	SchemaIncompatible
 	RegistrationDisabled
+	InvalidRequest
 
 	// Reasons is the number of values, for tables indexed by Reason.
 	Reasons
@@ -167,6 +168,7 @@ var reasonTable = [Reasons]reasonInfo{
 	SchemaUnavailable:    {"SCHEMA_UNAVAILABLE", Unavailable, time.Second, "the event's schema could not be fetched from the registry"},
 	SchemasDisabled:      {"SCHEMAS_DISABLED", FailedPrecondition, 0, "the gateway has no schema registry; the operator sets SCHEMA_VALIDATION_ENABLED=true"},
 	SchemaIncompatible:   {"SCHEMA_INCOMPATIBLE", FailedPrecondition, 0, "the schema breaks the subject's compatibility rule"},
+	InvalidRequest:       {"INVALID_REQUEST", InvalidArgument, 0, "the request breaks a rule of the API"},
 	RegistrationDisabled: {"REGISTRATION_DISABLED", PermissionDenied, 0, "schemas are not registered through this gateway; the operator sets SCHEMA_REGISTRATION_ENABLED=true"},
 }
 

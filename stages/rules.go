@@ -13,6 +13,8 @@ type Rules interface {
 
 // Memory is where rules write what they make of events. Each worker has its own.
 type Memory interface {
+	// Begin is called before each burst.
+	Begin()
 	// Take returns n bytes that are the event's until it is retired; nil when the memory for what rules write
 	// is taken, of all events in flight together.
 	Take(ev *Event, n int) []byte

@@ -33,7 +33,7 @@ func sameEvent(t reporter, ev *Event, sentID bool, want *eventv1.Event, wantErr 
 	if len(ev.Metadata) > MaxMetadataEntries {
 		// Not all of it was kept; that the event is refused is what counts.
 		if ev.Live() {
-			NewValidate(NewTopics("events"), nil).Process([]*Event{ev})
+			NewValidate(NewTopics("events"), ValidateParts{}).Process([]*Event{ev})
 		}
 		if ev.Live() {
 			t.Fatalf("an event with more than %d metadata entries goes on", MaxMetadataEntries)

@@ -22,3 +22,21 @@ type Schema struct {
 	// Check says what is wrong with the data of an event, nil when nothing is. Safe for concurrent use.
 	Check func(ev *Event) *Detail
 }
+
+// Refusal is why a request about schemas was not answered.
+type Refusal struct {
+	Reason Reason
+	// Detail may be nil.
+	Detail *Detail
+}
+
+// Error implements error.
+func (r *Refusal) Error() string {
+	if r.Detail == nil || r.Detail.Message == "" {
+		return r.Reason.Text()
+	}
+	if r.Detail.Field != "" {
+		return r.Detail.Field + ": " + r.Detail.Message
+	}
+	return r.Detail.Message
+}

@@ -10,9 +10,9 @@ type TransformParts struct {
 	// Rules may be nil.
 	Rules   Rules
 	Letters DeadLetters
-	// RecordSize bounds the records of events that rules have changed or routed; nil: they are not bounded.
+	// RecordSize bounds the records of the events that pass rules or get a Prefix; nil: they are not bounded.
 	RecordSize RecordSizer
-	// Memory is needed with rules and with schemas that have a Prefix.
+	// Memory is needed with Rules and with Schemas that have a Prefix; else nil.
 	Memory Memory
 }
 
@@ -31,8 +31,11 @@ func NewTransform(topics *Topics, parts TransformParts) *Transform {
 func (t *Transform) Process(burst []*Event) {
 	topic := t.topics.Default
 	partitions, refusal := topic.Partitions(), topic.Refusal() // once a burst
+	if t.parts.Memory != nil {
+		t.parts.Memory.Begin()
+	}
 	for _, ev := range burst {
-		if ev.Open() {
+		if t.parts.Memory != nil && ev.Open() {
 			t.shape(ev)
 		}
 		switch {
@@ -48,47 +51,56 @@ func (t *Transform) Process(burst []*Event) {
 	}
 }
 
-// shape runs the rules and sees to it that what they made fits.
+// shape runs the rules, puts the wire format's prefix in front of the data, and sees to it that the result fits.
 func (t *Transform) shape(ev *Event) {
-	before := 0
-	if t.parts.Rules != nil {
-		before = contentSize(ev)
-		changed := t.parts.Rules.Apply(ev)
-		if !ev.Open() || !changed && ev.Schema == nil {
-			return
-		}
-		if changed && ev.Schema != nil && ev.Schema.Prefix != nil {
-			if d := ev.Schema.Check(ev); d != nil {
-				// The record would claim a schema that its data does not have.
-				ev.Refuse(AtTransform, SchemaViolation, d)
-				t.parts.Letters.take(ev)
-				return
-			}
-		}
-	} else if ev.Schema == nil {
+	before := contentSize(ev)
+	changed := t.parts.Rules != nil && t.parts.Rules.Apply(ev)
+	if !ev.Open() {
 		return
 	}
-	if s := ev.Schema; s != nil && s.Prefix != nil {
-		if before == 0 {
-			before = contentSize(ev)
-		}
-		framed := t.parts.Memory.Take(ev, len(s.Prefix)+len(ev.Data))
-		if framed == nil {
-			ev.RefuseFor(AtTransform, Overloaded, Overloaded.Retry())
+	if s := ev.schema(); s != nil && s.Prefix != nil {
+		if !t.frame(ev, s, changed) {
 			return
 		}
-		copy(framed[copy(framed, s.Prefix):], ev.Data)
-		ev.Data = framed
-	} else if before == 0 {
-		return
+		changed = true
 	}
-	size := ev.Size + contentSize(ev) - before
+	size := ev.Size
+	if changed {
+		size += contentSize(ev) - before
+	}
 	if d := t.tooLarge(ev, size); d != nil {
 		ev.Refuse(AtTransform, EventTooLarge, d)
-		t.parts.Letters.take(ev)
 		return
 	}
 	ev.Size = size
+}
+
+// schema is what the event was held against, nil when there was nothing.
+func (e *Event) schema() *Schema {
+	if !e.More { // the fourth cache line of the attributes stays where it is
+		return nil
+	}
+	return e.Schema
+}
+
+// frame writes the data anew with its prefix. False: the event was refused. Data that rules have made is held
+// against the schema again: the record must not claim a schema that its data does not have.
+func (t *Transform) frame(ev *Event, s *Schema, changed bool) bool {
+	if changed {
+		if d := s.Check(ev); d != nil {
+			ev.Refuse(AtTransform, SchemaViolation, d)
+			t.parts.Letters.take(ev)
+			return false
+		}
+	}
+	framed := t.parts.Memory.Take(ev, len(s.Prefix)+len(ev.Data))
+	if framed == nil {
+		ev.Refuse(AtTransform, Overloaded, &Detail{Message: "the memory for what rules write is taken (MAX_INFLIGHT_BYTES)"})
+		return false
+	}
+	copy(framed[copy(framed, s.Prefix):], ev.Data)
+	ev.Data = framed
+	return true
 }
 
 // contentSize is the bytes of everything that rules may change.
@@ -114,7 +126,7 @@ func (t *Transform) tooLarge(ev *Event, size int) *Detail {
 		return nil
 	}
 	if size := t.parts.RecordSize(ev); size > limit {
-		return &Detail{Message: fmt.Sprintf("after the rules, the event makes a record batch of up to %d bytes; the topic %s takes %d (max.message.bytes)",
+		return &Detail{Message: fmt.Sprintf("after the rules the event makes a record batch of up to %d bytes; the topic %s takes %d (max.message.bytes)",
 			size, topic.Name, limit)}
 	}
 	return nil

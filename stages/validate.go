@@ -25,25 +25,65 @@ const (
 // RecordBound of the event's size.
 type RecordSizer func(ev *Event) int
 
-// Validate is the stage.
-type Validate struct {
-	topics     *Topics
-	recordSize RecordSizer
+// ValidateParts are what the stage works with.
+type ValidateParts struct {
+	// RecordSize may be nil: records are then not bounded by the topic's limit here. With rules, which may
+	// shorten an event or choose another topic, transform does it.
+	RecordSize RecordSizer
+	// Schemas may be nil. They call Again when a fetch has ended.
+	Schemas Schemas
+	Letters DeadLetters
 }
 
-// NewValidate returns the stage. recordSize may be nil: records are then not bounded by the topic's limit.
-func NewValidate(topics *Topics, recordSize RecordSizer) *Validate {
-	return &Validate{topics: topics, recordSize: recordSize}
+// Validate is the stage. With Schemas it is a Holder.
+type Validate struct {
+	topics *Topics
+	parts  ValidateParts
+	held   held
 }
+
+// NewValidate returns the stage.
+func NewValidate(topics *Topics, parts ValidateParts) *Validate {
+	return &Validate{topics: topics, parts: parts, held: held{shards: make(map[uint32]bool)}}
+}
+
+// UseSchemas sets the schemas that call Again of this stage. Before the first burst.
+func (v *Validate) UseSchemas(s Schemas) { v.parts.Schemas = s }
 
 // Process implements Stage.
 func (v *Validate) Process(burst []*Event) {
 	for _, ev := range burst {
-		if ev.Live() {
+		if ev.Open() {
 			v.check(ev)
 		}
-		ev.At = AtValidate
+		v.finish(ev)
+		if v.parts.Schemas != nil && ev.Live() && v.waits(ev) {
+			v.held.keep(ev)
+		}
 	}
+}
+
+// finish notes that the stage is done with ev, which may have been refused.
+func (v *Validate) finish(ev *Event) {
+	if !ev.Live() {
+		v.parts.Letters.take(ev)
+	}
+	ev.At = AtValidate
+}
+
+// waits holds a live ev against its schema, or reports that this is to be done later. A dead letter has no schema, but
+// does not pass the events of its key either.
+func (v *Validate) waits(ev *Event) bool {
+	if len(v.held.queue) > 0 && v.held.shards[ev.Shard] {
+		return true
+	}
+	if ev.Dead {
+		return false
+	}
+	ev.At = AtDecode // a panic is this event's
+	wait := v.parts.Schemas.Check(ev)
+	v.finish(ev)
+	return wait
 }
 
 func (v *Validate) check(ev *Event) {
@@ -58,10 +98,10 @@ func (v *Validate) check(ev *Event) {
 		}
 	}
 	limit := v.topics.Default.MaxMessageBytes()
-	if v.recordSize == nil || limit == 0 || RecordBound(ev.Size) <= limit {
+	if v.parts.RecordSize == nil || limit == 0 || RecordBound(ev.Size) <= limit {
 		return
 	}
-	if size := v.recordSize(ev); size > limit {
+	if size := v.parts.RecordSize(ev); size > limit {
 		ev.Refuse(AtValidate, EventTooLarge, &Detail{Message: fmt.Sprintf(
 			"the event makes a record batch of up to %d bytes; the topic %s takes %d (max.message.bytes)",
 			size, v.topics.Default.Name, limit)})

@@ -108,7 +108,7 @@ func TestValidateRules(t *testing.T) {
 			}{fmt.Sprintf("%s of %d bytes", c.field, n), func(ev *Event) { c.set(ev, long(n)) }, c.field, text})
 		}
 	}
-	v := NewValidate(NewTopics("events"), nil)
+	v := NewValidate(NewTopics("events"), ValidateParts{})
 	for _, r := range rules {
 		t.Run(r.name, func(t *testing.T) {
 			ev := validEvent()
@@ -141,23 +141,23 @@ func TestValidateRefusesInvalidUTF8(t *testing.T) {
 	} {
 		ev := validEvent()
 		bend(ev)
-		NewValidate(NewTopics("events"), nil).Process([]*Event{ev})
+		NewValidate(NewTopics("events"), ValidateParts{}).Process([]*Event{ev})
 		mustRefuse(t, ev, AtValidate, MalformedEvent, &Detail{Field: field, Message: "is not valid UTF-8"})
 	}
 	ev := validEvent()
 	ev.Metadata = []Pair{{[]byte("n"), bad}}
-	NewValidate(NewTopics("events"), nil).Process([]*Event{ev})
+	NewValidate(NewTopics("events"), ValidateParts{}).Process([]*Event{ev})
 	mustRefuse(t, ev, AtValidate, MalformedEvent, &Detail{Field: "metadata", Message: "is not valid UTF-8"})
 	ev = validEvent()
 	ev.Data = bad // data is bytes
-	NewValidate(NewTopics("events"), nil).Process([]*Event{ev})
+	NewValidate(NewTopics("events"), ValidateParts{}).Process([]*Event{ev})
 	mustLive(t, ev)
 }
 
 func TestValidateBoundsRecords(t *testing.T) {
 	topics := NewTopics("orders")
 	size := 0
-	v := NewValidate(topics, func(*Event) int { return size })
+	v := NewValidate(topics, ValidateParts{RecordSize: func(*Event) int { return size }})
 	check := func(limit, n int) *Event {
 		topics.Default.SetMaxMessageBytes(limit)
 		size = n
@@ -177,7 +177,7 @@ func TestValidatePassesOverEndedEvents(t *testing.T) {
 	ev.Source.Value = nil
 	ev.Refuse(AtDecode, MalformedEvent, nil)
 	good := validEvent()
-	NewValidate(NewTopics("events"), nil).Process([]*Event{ev, good})
+	NewValidate(NewTopics("events"), ValidateParts{}).Process([]*Event{ev, good})
 	mustRefuse(t, ev, AtDecode, MalformedEvent, nil)
 	mustLive(t, good)
 	if ev.At != AtValidate {
@@ -189,7 +189,7 @@ func BenchmarkValidate(b *testing.B) {
 	d, ev := NewDecoder(unbounded, DeadLetters{}, 0), &Event{}
 	d.Start(newMessage(Single, request(encode(b, sample())), 1))
 	d.Next(ev)
-	v, burst := NewValidate(NewTopics("events"), nil), []*Event{ev}
+	v, burst := NewValidate(NewTopics("events"), ValidateParts{}), []*Event{ev}
 	b.ReportAllocs()
 	for b.Loop() {
 		v.Process(burst)
@@ -214,7 +214,7 @@ func TestOneFaultIsNotPlain(t *testing.T) {
 		d, got := NewDecoder(unbounded, DeadLetters{}, 0), &Event{}
 		d.Start(newMessage(Single, protowire.AppendBytes([]byte{1<<3 | 2}, b), 1))
 		d.Next(got)
-		NewValidate(NewTopics("events"), nil).Process([]*Event{got})
+		NewValidate(NewTopics("events"), ValidateParts{}).Process([]*Event{got})
 		return got
 	}
 	if ev := check(good()); !ev.Live() || !ev.plain {

@@ -342,8 +342,8 @@ type recvStreamKey struct{}
 
 // tap opens the account of an ingest call. grpc-go calls it from the connection's reader, in the middle of
 // handling the HEADERS frame, so the connection's current stream is the call's.
-func tapIngest(ctx context.Context, info *tap.Info) (context.Context, error) {
-	if !isIngest(info.FullMethodName) {
+func tapFrames(ctx context.Context, info *tap.Info) (context.Context, error) {
+	if !readsFrames(info.FullMethodName) {
 		return ctx, nil
 	}
 	p, ok := peer.FromContext(ctx)

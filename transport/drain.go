@@ -148,13 +148,13 @@ func (o *openCalls) drain() {
 	}
 }
 
-// intercept counts every call, and notes one of a foreign service while it lasts. Ingest calls look after themselves.
+// intercept counts every call, and notes one of a foreign service while it lasts. Calls that read frames look after themselves.
 func (o *openCalls) intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo,
 	handler grpc.StreamHandler) error {
 	o.running.Add(1)
 	defer o.running.Add(-1)
 	w, ok := wireOf(ss.Context())
-	if !ok || isIngest(info.FullMethod) {
+	if !ok || readsFrames(info.FullMethod) {
 		return handler(srv, ss)
 	}
 	c := o.add(w)

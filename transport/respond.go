@@ -30,6 +30,7 @@ const (
 	fieldTopic      = 9
 	fieldPartition  = 10
 	fieldOffset     = 11
+	fieldDead       = 12
 	// IngestEventBatchResponse.
 	fieldSucceeded   = 1
 	fieldFailures    = 2
@@ -134,6 +135,9 @@ func sizeResult(m *stages.Message, i int) int {
 	if r.RetryAfterMillis > 0 {
 		n += sizeText(fieldRetryDelay, sizeDuration(r.RetryAfterMillis))
 	}
+	if r.DeadLettered {
+		n += sizeVarint(fieldDead, 1)
+	}
 	return n
 }
 
@@ -166,12 +170,23 @@ func appendResult(b []byte, m *stages.Message, i int) []byte {
 		b = appendVarint(b, fieldPartition, uint64(int64(r.Partition)))
 		b = appendVarint(b, fieldOffset, uint64(r.Offset))
 	}
+	if r.DeadLettered {
+		b = appendVarint(b, fieldDead, 1)
+	}
 	return b
 }
 
-// messageOf is the error_message: the field at fault in front, when there is one.
+// messageOf is the error_message: the field at fault in front, when there is one, and all that is wrong with data,
+// since this answer has no BadRequest.
 func messageOf(r *stages.Result) string {
-	return withField(detailOf(r.Reason, r.Detail))
+	message := withField(detailOf(r.Reason, r.Detail))
+	if r.Detail == nil || len(r.Detail.Violations) < 2 {
+		return message
+	}
+	for _, v := range r.Detail.Violations[1:] {
+		message += "; " + withField(validText(v.Field), validText(v.Message))
+	}
+	return message
 }
 
 // batchTally is what the first pass over a batch's results finds out.

@@ -40,9 +40,13 @@ func drawMessage(t *rapid.T, n int) *stages.Message {
 				v.Detail = &stages.Detail{
 					Field: rapid.SampledFrom([]string{"", "source", "metadata[\xff]"}).Draw(t, "field"), Message: rapid.String().Draw(t, "message"),
 				}
+				for range rapid.IntRange(0, 3).Draw(t, "violations") {
+					v.Detail.Violations = append(v.Detail.Violations, stages.Violation{Field: "data/a\xff", Message: rapid.String().Draw(t, "violation")})
+				}
 			}
 		}
 		m.SetVerdict(i, v)
+		r.DeadLettered = outcome == stages.Refused && rapid.Bool().Draw(t, "dead-lettered")
 		if rapid.Bool().Draw(t, "topic known") || positioned(outcome) {
 			r.Topic = topic
 		}
@@ -55,7 +59,7 @@ func drawMessage(t *rapid.T, n int) *stages.Message {
 // wantResult is the answer of event i as the generated type, made the plain way.
 func wantResult(m *stages.Message, i int) *gatewayv1.IngestEventResponse {
 	r := &m.Results[i]
-	want := &gatewayv1.IngestEventResponse{Outcome: gatewayv1.Outcome(r.Outcome)}
+	want := &gatewayv1.IngestEventResponse{Outcome: gatewayv1.Outcome(r.Outcome), DeadLettered: r.DeadLettered}
 	if id, assigned := m.EventID(i); assigned {
 		want.EventId = uuid.UUID(r.ID).String()
 	} else if utf8.Valid(id) {
@@ -77,6 +81,10 @@ func wantResult(m *stages.Message, i int) *gatewayv1.IngestEventResponse {
 			if r.Detail.Field != "" {
 				want.ErrorMessage = validText(r.Detail.Field) + ": " + want.ErrorMessage
 			}
+		}
+		for i := 1; r.Detail != nil && i < len(r.Detail.Violations); i++ {
+			v := r.Detail.Violations[i]
+			want.ErrorMessage += "; " + validText(v.Field) + ": " + validText(v.Message)
 		}
 		if r.RetryAfterMillis > 0 {
 			want.RetryDelay = durationpb.New(time.Duration(r.RetryAfterMillis) * time.Millisecond)

@@ -61,6 +61,7 @@ const (
 type Server struct {
 	config   Config
 	pipeline Pipeline
+	schemas  Schemas // may be nil
 	clients  *clientTable
 	recv     *recvLimit
 	send     *sendLimit
@@ -73,8 +74,9 @@ type Server struct {
 	drain    atomic.Bool
 }
 
-// New listens on the gRPC port and builds the server; nothing is accepted before Serve. creds is nil for plain text.
-func New(cfg Config, p Pipeline, creds credentials.TransportCredentials) (*Server, error) {
+// New listens on the gRPC port and builds the server; nothing is accepted before Serve. schemas may be nil:
+// its service is then not implemented; creds is nil for plain text.
+func New(cfg Config, p Pipeline, schemas Schemas, creds credentials.TransportCredentials) (*Server, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
@@ -93,6 +95,7 @@ func New(cfg Config, p Pipeline, creds credentials.TransportCredentials) (*Serve
 	s := &Server{
 		config:   cfg,
 		pipeline: p,
+		schemas:  schemas,
 		clients:  newClientTable(maxClients, p.NewClient),
 		recv:     newRecvLimit(cfg.MaxReceive),
 		send:     &sendLimit{room: sendRoom, timeout: cfg.SendTimeout},
@@ -123,7 +126,7 @@ func (s *Server) options(creds credentials.TransportCredentials) []grpc.ServerOp
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.Creds(recvCredentials{creds, s.recv, s.send}),
-		grpc.InTapHandle(tapIngest),
+		grpc.InTapHandle(tapFrames),
 		grpc.ReadBufferSize(0), // see conn.go
 		grpc.MaxRecvMsgSize(otherMessageBytes),
 		grpc.MaxConcurrentStreams(uint32(s.config.MaxConcurrentStreams)),

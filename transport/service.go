@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc"
 
 	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
-	schemav1 "github.com/event-gateway/event-gateway/proto/schema/v1"
 	"github.com/event-gateway/event-gateway/stages"
 )
 
@@ -38,16 +37,6 @@ func (s *Server) gatewayDesc() *grpc.ServiceDesc {
 			{StreamName: "GetEvent", Handler: notImplemented},
 		},
 		Metadata: gatewayv1.EventGateway_ServiceDesc.Metadata,
-	}
-	return s.metered(d)
-}
-
-// schemaDesc is the ServiceDesc of schema.v1.SchemaService, which this version does not have yet.
-func (s *Server) schemaDesc() *grpc.ServiceDesc {
-	generated := &schemav1.SchemaService_ServiceDesc
-	d := &grpc.ServiceDesc{ServiceName: generated.ServiceName, Metadata: generated.Metadata}
-	for _, m := range generated.Methods {
-		d.Streams = append(d.Streams, grpc.StreamDesc{StreamName: m.MethodName, Handler: notImplemented})
 	}
 	return s.metered(d)
 }
@@ -81,8 +70,12 @@ func methodMissing(ss grpc.ServerStream, why string) error {
 	return reasonStatus(stages.NotImplemented, validText(fmt.Sprintf("%s: %s", name, why))).Err()
 }
 
-// isIngest reports whether a full method name is one of the four ingest methods.
-func isIngest(fullMethod string) bool {
+// readsFrames reports whether the requests of a full method name are read as frames, and counted: the four ingest
+// methods, and those of the schema service.
+func readsFrames(fullMethod string) bool {
+	if strings.HasPrefix(fullMethod, "/"+schemaService+"/") {
+		return true
+	}
 	method, ok := strings.CutPrefix(fullMethod, "/"+gatewayService+"/")
 	return ok && strings.HasPrefix(method, "IngestEvent")
 }

@@ -27,27 +27,31 @@ const maxEcho = 1024
 
 // failure is all that a status says.
 type failure struct {
-	reason   stages.Reason
-	message  string
-	field    string
-	retry    time.Duration
-	subject  string
-	metadata map[string]string
+	reason stages.Reason
+	// code replaces the reason's own code, if it is not OK.
+	code    stages.Code
+	message string
+	field   string
+	// violations are all that is wrong with the data, if field is only the first of them.
+	violations []stages.Violation
+	retry      time.Duration
+	subject    string
+	metadata   map[string]string
 }
 
 // status puts the field at fault in front of the message, as answers on streams do: most clients show nothing else.
 // The BadRequest has the two apart.
 func (f failure) status() *status.Status {
-	st := status.New(codes.Code(f.reason.Code()), withField(f.field, f.message))
+	code := f.reason.Code()
+	if f.code != stages.OK {
+		code = f.code
+	}
+	st := status.New(codes.Code(code), withField(f.field, f.message))
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{
 		Reason: f.reason.String(), Domain: errorDomain, Metadata: f.metadata,
 	}}
 	if f.field != "" {
-		details = append(details, &errdetails.BadRequest{
-			FieldViolations: []*errdetails.BadRequest_FieldViolation{{
-				Field: f.field, Description: f.message, Reason: f.reason.String(),
-			}},
-		})
+		details = append(details, f.badRequest())
 	}
 	if f.reason.Code() == stages.ResourceExhausted {
 		details = append(details, &errdetails.QuotaFailure{
@@ -64,6 +68,33 @@ func (f failure) status() *status.Status {
 	return full
 }
 
+// badRequest lists the fields at fault.
+func (f failure) badRequest() *errdetails.BadRequest {
+	all := f.violations
+	if len(all) == 0 {
+		all = []stages.Violation{{Field: f.field, Message: f.message}}
+	}
+	bad := &errdetails.BadRequest{}
+	for _, v := range all {
+		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
+			Field: validText(v.Field), Description: validText(v.Message), Reason: f.reason.String(),
+		})
+	}
+	return bad
+}
+
+// about takes what a Detail says, which may be nil.
+func (f *failure) about(d *stages.Detail) {
+	f.field, f.message = detailOf(f.reason, d)
+	if d == nil {
+		return
+	}
+	f.violations = d.Violations
+	if d.Rule != "" {
+		f.metadata["rule"] = d.Rule
+	}
+}
+
 // reasonStatus is the status of a whole call that ends for reason. message replaces the reason's own text.
 func reasonStatus(reason stages.Reason, message string) *status.Status {
 	if message == "" {
@@ -75,7 +106,7 @@ func reasonStatus(reason stages.Reason, message string) *status.Status {
 // verdictStatus is the status of a call whose only message was refused before the pipeline had it.
 func verdictStatus(v stages.Verdict, client *stages.Client) *status.Status {
 	f := failure{reason: v.Reason, retry: v.RetryAfter, metadata: map[string]string{"stage": v.Stage.String()}}
-	f.field, f.message = detailOf(v.Reason, v.Detail)
+	f.about(v.Detail)
 	if f.retry == 0 {
 		f.retry = v.Reason.Retry()
 	}
@@ -92,7 +123,10 @@ func resultStatus(m *stages.Message, i int) *status.Status {
 		subject:  quotaSubject(r.Reason, m.Client),
 		metadata: map[string]string{"stage": r.Stage.String()},
 	}
-	f.field, f.message = detailOf(r.Reason, r.Detail)
+	f.about(r.Detail)
+	if r.DeadLettered {
+		f.metadata["dead_lettered"] = "true"
+	}
 	if id := appendEventID(nil, m, i); len(id) > 0 {
 		f.metadata["event_id"] = string(id)
 	}

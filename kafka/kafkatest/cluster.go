@@ -15,7 +15,6 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -80,9 +79,8 @@ func launch(dir string, conf config) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := exec.LookPath("java"); err != nil {
-		return nil, errors.New("java is not on the PATH: Kafka " + version + " needs Java 17 or newer " +
-			"(Debian: apt-get install openjdk-17-jre-headless)")
+	if err := findJava(); err != nil {
+		return nil, err
 	}
 	for attempt := 0; ; attempt++ {
 		c := &cluster{conf: conf, jars: jars}

@@ -16,6 +16,15 @@ import (
 	"time"
 )
 
+// findJava says what to do when there is none.
+func findJava() error {
+	if _, err := exec.LookPath("java"); err != nil {
+		return errors.New("java is not on the PATH: Kafka " + version + " and the schema registry need " +
+			"Java 17 or newer (Debian: apt-get install openjdk-17-jre-headless)")
+	}
+	return nil
+}
+
 type process struct {
 	cmd    *exec.Cmd
 	log    string

@@ -111,6 +111,8 @@ func BenchmarkRules(b *testing.B) {
 // scratch is a Memory whose events do not last.
 type scratch struct{ b [4096]byte }
 
+func (*scratch) Begin() {}
+
 func (s *scratch) Take(_ *stages.Event, n int) []byte { return s.b[:n] }
 
 // What the languages make of the sample event: the same in all of them.

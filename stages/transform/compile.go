@@ -252,6 +252,15 @@ func (r *rule) programs() (all []*exprProgram) {
 
 // NewWorker returns what one worker of the transform stage runs the rules with. topics has all of Options.Topics.
 func (r *Rules) NewWorker(topics *stages.Topics, memory stages.Memory) *Worker {
+	w := r.NewTrial(topics, memory)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.workers = append(r.workers, w)
+	return w
+}
+
+// NewTrial is NewWorker for a dry run, which the metrics do not count.
+func (r *Rules) NewTrial(topics *stages.Topics, memory stages.Memory) *Worker {
 	w := &Worker{memory: memory, limits: r.limits, topics: make(map[string]*stages.Topic, len(r.topics))}
 	for _, name := range r.topics {
 		if w.topics[name] = topics.Named(name); w.topics[name] == nil {
@@ -272,8 +281,5 @@ func (r *Rules) NewWorker(topics *stages.Topics, memory stages.Memory) *Worker {
 		bound.values = make([]string, len(rule.set))
 		w.rules = append(w.rules, bound)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.workers = append(r.workers, w)
 	return w
 }

@@ -2,7 +2,10 @@ package transform
 
 // What operators set of the rules.
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Config is the rules' part of the environment.
 type Config struct {
@@ -10,6 +13,20 @@ type Config struct {
 	Timeout  time.Duration `env:"TRANSFORM_TIMEOUT" envDefault:"50ms" doc:"how long one rule may work on one event"`
 	Instance string        `env:"GATEWAY_INSTANCE" doc:"name of this gateway, which rules see as gateway; empty = the host's name"`
 }
+
+// Validate lists what is wrong beside the rules themselves, which Compile checks.
+func (c *Config) Validate() (problems []error) {
+	if c.Timeout <= 0 || c.Timeout > maxTimeout {
+		problems = append(problems, fmt.Errorf("TRANSFORM_TIMEOUT=%v: more than 0s, and at most %v", c.Timeout, maxTimeout))
+	}
+	if len(c.Instance) > 255 {
+		problems = append(problems, fmt.Errorf("GATEWAY_INSTANCE=%s: at most 255 bytes", oneLine(c.Instance)))
+	}
+	return problems
+}
+
+// maxTimeout: an event has its outcome in DELIVERY_TIMEOUT, which is 25 s by default.
+const maxTimeout = 10 * time.Second
 
 // RuleConfig is one rule: TRANSFORM_<n>_<name>.
 type RuleConfig struct {

@@ -59,7 +59,8 @@ func drawEvent(t *rapid.T) *stages.Event {
 	ev.Msg.Client.Name = string(value("client"))
 	ev.Metadata = nil
 	for range rapid.IntRange(0, 3).Draw(t, "entries") {
-		ev.Metadata = append(ev.Metadata, stages.Pair{Name: value("name"), Value: value("value")})
+		ev.Metadata = append(ev.Metadata, stages.Pair{Name: []byte(rapid.SampledFrom([]string{"a", "b", "ab"}).Draw(t, "name")),
+			Value: value("value")})
 	}
 	return ev
 }

@@ -42,6 +42,8 @@ func newEvent(data string) *stages.Event {
 // heap is a Memory; taken counts its bytes. A limit of 0 is none.
 type heap struct{ taken, limit int }
 
+func (h *heap) Begin() {}
+
 func (h *heap) Take(_ *stages.Event, n int) []byte {
 	if h.limit > 0 && h.taken+n > h.limit {
 		return nil

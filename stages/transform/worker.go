@@ -25,8 +25,8 @@ type Worker struct {
 	env       env
 	evaluator evaluator
 	deadline  deadline
-	// shown: env shows the event that is worked on.
-	shown bool
+	// shown: env shows the event that is worked on. busy: Apply is at work, or has ended by a panic.
+	shown, busy bool
 	// out has new data, and pairs new metadata, until they are the event's.
 	out   []byte
 	pairs []stages.Pair
@@ -50,6 +50,10 @@ var (
 
 // Apply implements stages.Rules.
 func (w *Worker) Apply(ev *stages.Event) (changed bool) {
+	if w.busy {
+		w.renew()
+	}
+	w.busy = true
 	for i := range w.rules {
 		r := &w.rules[i]
 		if r.match != nil && r.match.quick != nil && !r.match.quick(ev) {
@@ -70,7 +74,23 @@ func (w *Worker) Apply(ev *stages.Event) (changed bool) {
 		w.evaluator.forget()
 		w.shown = false
 	}
+	w.busy = false
 	return changed
+}
+
+// renew forgets everything about the last event, at which something panicked: the graph has refused that one and goes
+// on with this worker, and neither its data nor half of a program's state may show in the next event.
+func (w *Worker) renew() {
+	w.env = env{gateway: w.env.gateway, want: w.env.want}
+	w.evaluator, w.shown = evaluator{timeout: w.limits.timeout}, false
+	w.deadline.stop()
+	w.deadline = deadline{}
+	w.out, w.pairs = nil, nil
+	for i := range w.rules {
+		if r := &w.rules[i]; r.data != nil {
+			r.run = r.data.newRun()
+		}
+	}
 }
 
 // step applies one rule, and keeps the books.

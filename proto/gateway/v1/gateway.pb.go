@@ -223,7 +223,9 @@ type IngestEventResponse struct {
 	Partition int32 `protobuf:"varint,10,opt,name=partition,proto3" json:"partition,omitempty"`
 	// The Kafka offset in that partition. Meaningful only on ACKNOWLEDGED and DUPLICATE; -1 when Kafka was
 	// asked not to report it (KAFKA_REQUIRED_ACKS=none).
-	Offset        int64 `protobuf:"varint,11,opt,name=offset,proto3" json:"offset,omitempty"`
+	Offset int64 `protobuf:"varint,11,opt,name=offset,proto3" json:"offset,omitempty"`
+	// True on REFUSED when Kafka has the event, as it was sent, in the gateway's dead-letter topic.
+	DeadLettered  bool `protobuf:"varint,12,opt,name=dead_lettered,json=deadLettered,proto3" json:"dead_lettered,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -333,6 +335,13 @@ func (x *IngestEventResponse) GetOffset() int64 {
 		return x.Offset
 	}
 	return 0
+}
+
+func (x *IngestEventResponse) GetDeadLettered() bool {
+	if x != nil {
+		return x.DeadLettered
+	}
+	return false
 }
 
 // IngestEventBatchRequest carries many events in one message. The encoded message may be at most
@@ -1002,7 +1011,7 @@ const file_gateway_v1_gateway_proto_rawDesc = "" +
 	"\x18gateway/v1/gateway.proto\x12\n" +
 	"gateway.v1\x1a\x14event/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\";\n" +
 	"\x12IngestEventRequest\x12%\n" +
-	"\x05event\x18\x01 \x01(\v2\x0f.event.v1.EventR\x05event\"\xe8\x02\n" +
+	"\x05event\x18\x01 \x01(\v2\x0f.event.v1.EventR\x05event\"\x8d\x03\n" +
 	"\x13IngestEventResponse\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x18\n" +
 	"\asuccess\x18\x02 \x01(\bR\asuccess\x12#\n" +
@@ -1016,7 +1025,8 @@ const file_gateway_v1_gateway_proto_rawDesc = "" +
 	"\x05topic\x18\t \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\n" +
 	" \x01(\x05R\tpartition\x12\x16\n" +
-	"\x06offset\x18\v \x01(\x03R\x06offset\"e\n" +
+	"\x06offset\x18\v \x01(\x03R\x06offset\x12#\n" +
+	"\rdead_lettered\x18\f \x01(\bR\fdeadLettered\"e\n" +
 	"\x17IngestEventBatchRequest\x12'\n" +
 	"\x06events\x18\x01 \x03(\v2\x0f.event.v1.EventR\x06events\x12!\n" +
 	"\fwant_results\x18\x02 \x01(\bR\vwantResults\"\xe6\x03\n" +

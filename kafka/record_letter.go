@@ -1,0 +1,124 @@
+package kafka
+
+// A dead letter as a Kafka record, whatever KAFKA_RECORD_FORMAT says: the value
+// is the event as it was received, byte by byte, and headers say why it was
+// refused. Letters are rare: here things are allocated.
+
+import (
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/event-gateway/event-gateway/stages"
+)
+
+// The headers of dead letters, beside content-type: that of FormatEvent when the value is an event.
+const (
+	headerLetterReason  = "dlq_reason"
+	headerLetterStage   = "dlq_stage"
+	headerLetterMessage = "dlq_message"
+	headerLetterRule    = "dlq_rule"
+	headerLetterTime    = "dlq_time"
+	headerLetterClient  = "dlq_client"
+	headerLetterTopic   = "dlq_topic"
+	headerLetterID      = "dlq_id"
+
+	// bytesContentType marks letters that are no event.
+	bytesContentType = "application/octet-stream"
+)
+
+// Bounds of what is said about a letter, in bytes: it has to fit into the topic beside the event.
+const (
+	maxLetterMessage = 1024
+	maxLetterName    = 256 // a client's or a rule's
+)
+
+// fillLetter lays the dead event out.
+func (r *record) fillLetter(ev *stages.Event) {
+	if r.kafka.Value = ev.Letter.Raw; r.kafka.Value == nil {
+		r.kafka.Value = emptyValue
+	}
+	r.kafka.Headers = letterHeaders(ev)
+	r.costAndFlags |= oversized // so that the record lets go of them as soon as franz-go has given it back
+}
+
+// letterHeaders are the headers of the dead event's record. What is not known has none.
+func letterHeaders(ev *stages.Event) []kgo.RecordHeader {
+	letter := ev.Letter
+	v := &letter.Verdict
+	contentType := eventContentType
+	if v.Reason == stages.MalformedEvent {
+		contentType = bytesContentType
+	}
+	headers := make([]kgo.RecordHeader, 0, 9)
+	add := func(name, value string) {
+		if value != "" {
+			headers = append(headers, kgo.RecordHeader{Key: name, Value: []byte(value)})
+		}
+	}
+	add(headerContentType, contentType)
+	add(headerLetterReason, v.Reason.String())
+	add(headerLetterStage, v.Stage.String())
+	add(headerLetterMessage, letterMessage(v))
+	if v.Detail != nil {
+		add(headerLetterRule, bounded(v.Detail.Rule, maxLetterName))
+	}
+	add(headerLetterTime, letter.At.UTC().Format(time.RFC3339Nano))
+	if client := ev.Msg.Client; client != nil {
+		add(headerLetterClient, bounded(client.Name, maxLetterName))
+	}
+	if letter.Topic != nil {
+		add(headerLetterTopic, letter.Topic.Name)
+	}
+	// The client was told this id. It is not in the value when the gateway has assigned it. A part of one that is
+	// too long would only mislead.
+	if id := ev.ID.Value; len(id) <= stages.MaxAttributeBytes && utf8.Valid(id) {
+		add(headerLetterID, string(id))
+	}
+	return headers
+}
+
+// letterMessage is the error_message that the client gets, and what else is wrong with the data.
+func letterMessage(v *stages.Verdict) string {
+	d := v.Detail
+	if d == nil || d.Message == "" {
+		return v.Reason.Text()
+	}
+	parts := []string{withField(d.Field, d.Message)}
+	for i := range d.Violations {
+		if i > 0 { // the first one repeats Field and Message
+			parts = append(parts, withField(d.Violations[i].Field, d.Violations[i].Message))
+		}
+	}
+	return bounded(strings.Join(parts, "; "), maxLetterMessage)
+}
+
+func withField(field, message string) string {
+	if field == "" {
+		return message
+	}
+	return field + ": " + message
+}
+
+// bounded is s as valid UTF-8 of at most n bytes, cut between characters.
+func bounded(s string, n int) string {
+	s = strings.ToValidUTF8(s, "?")
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// letterSize is EncodedSize of a dead event.
+func letterSize(ev *stages.Event) int {
+	size := batchOverhead + recordOverhead + lengthMax + len(keyOf(ev)) + lengthMax + len(ev.Letter.Raw)
+	for _, h := range letterHeaders(ev) {
+		size += 2*lengthMax + len(h.Key) + len(h.Value)
+	}
+	return size
+}
