@@ -167,7 +167,8 @@ func init() {
 type celClock struct {
 	ctx   context.Context
 	asked uint
-	// late stays: an inner comprehension that ends with an error does not end the outer one.
+	// late stays: all and exists go on behind an error of a round, and each of their rounds would begin the
+	// comprehensions in it anew.
 	late    bool
 	timeout time.Duration
 }

@@ -258,6 +258,20 @@ func TestCELLimits(t *testing.T) {
 	}
 }
 
+// The clock ends comprehensions in comprehensions, long before their cost does: all and exists go on behind an error.
+func TestCELKeepsTime(t *testing.T) {
+	for _, program := range []string{
+		`data.all(x, data.all(y, data.all(z, z == 1)))`,
+		`data.exists(x, data.exists(y, data.exists(z, z == 2)))`,
+		`data.all(x, data.exists(y, data.all(z, data.exists(w, w == 1 && false) || z == 1)))`,
+	} {
+		_, err := evalWith(t, celEngine{}, program, testEnv("["+strings.Repeat("1,", 999)+"1]"), testLimits)
+		if !errors.Is(err, errLimit) || !strings.Contains(err.Error(), "TRANSFORM_TIMEOUT") {
+			t.Errorf("%s: %v", program, err)
+		}
+	}
+}
+
 // nested builds a value by a step that takes the last one, over and over: as much as fits into a program's text.
 func nested(name, start, step string, times int) string {
 	s := start
