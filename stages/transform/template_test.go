@@ -149,6 +149,9 @@ func TestTemplateLimits(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := p.newRun()
+			if _, err := e.data(); err != nil { // reading it is not the program's
+				t.Fatal(err)
+			}
 			peak, took, err := measured(t, func(ctx context.Context) error {
 				_, err := r.eval(ctx, e)
 				return err
