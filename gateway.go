@@ -122,6 +122,8 @@ func (g *gateway) openSchemas() (err error) {
 func (g *gateway) schemaService(parts *pipeline.Parts) *schemaService {
 	s := &schemaService{parts: stages.DryRunParts{
 		Config: parts.Stages, Topics: parts.Topics, Letters: parts.Letters, RecordSize: parts.RecordSize,
+	}, turn: make(chan struct{}, 1), patience: g.cfg.pipeline.AdmissionTimeout, panicked: func(value any, stack []byte) {
+		g.log.Error().Interface("panic", value).Bytes("stack", stack).Msg("a dry run panicked")
 	}}
 	if rules := g.cfg.rules; rules.Len() > 0 {
 		s.parts.Rules = func(m stages.Memory) stages.Rules { return rules.NewTrial(g.topics, m) }

@@ -137,6 +137,8 @@ type redrive struct {
 	// Written by the goroutine that reads.
 
 	chosen, skipped int64
+	// stopped: reading ended before everything was read, because the run is to stop.
+	stopped bool
 	// failure is why reading ended early.
 	failure error
 
@@ -325,7 +327,11 @@ func (r *redrive) run(abort context.Context) {
 		group.Go(func() { caller.work(abort) })
 	}
 	err := r.read(r.job.stop, r.deal)
-	if err != nil && !errors.Is(err, errEnough) && r.job.stop.Err() == nil {
+	switch {
+	case err == nil || errors.Is(err, errEnough):
+	case r.job.stop.Err() != nil:
+		r.stopped = true
+	default:
 		r.failure = err
 	}
 	for _, caller := range r.callers {
@@ -364,7 +370,6 @@ func (r *redrive) deal(l kafka.Letter) error {
 	case r.callers[i].queue <- l:
 		return nil
 	case <-r.job.stop.Done():
-		r.chosen-- // the letter is as if it had not been read
 		return r.job.stop.Err()
 	}
 }

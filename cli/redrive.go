@@ -63,10 +63,20 @@ func (d *redriver) work(ctx context.Context) {
 	}
 }
 
+// redriveFrame is the request that sends a letter's bytes again. An event that was sent without an id keeps the one
+// that its client was told: with a new one at each redrive, nobody could tell that two are the same event.
+func redriveFrame(l *kafka.Letter) []byte {
+	raw := l.Raw
+	if l.Event.Id == "" && l.ID != "" {
+		raw = protowire.AppendString(protowire.AppendTag(slices.Clip(raw), 1, protowire.BytesType), l.ID)
+	}
+	frame := protowire.AppendTag(make([]byte, 0, len(raw)+8), 1, protowire.BytesType)
+	return protowire.AppendBytes(frame, raw)
+}
+
 // send sends the letter and books what became of it; false: it is not settled.
 func (d *redriver) send(ctx context.Context, l *kafka.Letter) (settled bool) {
-	frame := protowire.AppendTag(make([]byte, 0, len(l.Raw)+8), 1, protowire.BytesType)
-	p := pending{events: 1, buffer: mem.SliceBuffer(protowire.AppendBytes(frame, l.Raw))}
+	p := pending{events: 1, buffer: mem.SliceBuffer(redriveFrame(l))}
 	f := d.deliver(ctx, p)
 	at := letterAt{l.Partition, l.Offset}
 	switch {
@@ -212,6 +222,8 @@ type redriveTotals struct {
 	// HeldBack counts events that were not sent because an earlier one of their key is not settled.
 	HeldBack int64 `json:"held_back"`
 	NotSent  int64 `json:"not_sent"`
+	// StoppedEarly: there were further letters, which are not in NotSent.
+	StoppedEarly bool `json:"stopped_early,omitempty"`
 	// Skipped counts records that are no events.
 	Skipped int64 `json:"skipped"`
 	Resent  int64 `json:"resent"`
@@ -230,7 +242,7 @@ func (r *redrive) totals() *redriveTotals {
 	all := sum(streams)
 	all.finish(streams, time.Since(r.job.begin), 0)
 	t := &redriveTotals{Sent: all.Sent, Acknowledged: all.Acknowledged, Filtered: all.Filtered, Duplicate: all.Duplicate,
-		Refused: all.Refused, Unknown: all.Unknown, NoAnswer: all.NoAnswer, Skipped: r.skipped, Resent: all.Resent,
+		Refused: all.Refused, Unknown: all.Unknown, NoAnswer: all.NoAnswer, Skipped: r.skipped, Resent: all.Resent, StoppedEarly: r.stopped,
 		RefusedReasons: all.RefusedReasons, UnknownReasons: all.UnknownReasons, Seconds: all.Seconds}
 	for _, d := range r.callers {
 		t.DeadLettered += d.buried.Load()
@@ -251,7 +263,7 @@ func (r *redrive) totals() *redriveTotals {
 
 // good reports whether every letter there was to send succeeded.
 func (t *redriveTotals) good() bool {
-	return t.Acknowledged+t.Filtered+t.Duplicate == t.Sent && t.NotSent == 0 && t.HeldBack == 0 && t.Skipped == 0
+	return t.Acknowledged+t.Filtered+t.Duplicate == t.Sent && t.NotSent == 0 && t.HeldBack == 0 && t.Skipped == 0 && !t.StoppedEarly
 }
 
 // writeText prints the totals for people.
@@ -281,6 +293,9 @@ func (t *redriveTotals) writeText(w io.Writer) error {
 	line("skipped", t.Skipped, false, "no events")
 	if err := tab.Flush(); err != nil {
 		return err
+	}
+	if t.StoppedEarly {
+		say(w, "stopped early\n")
 	}
 	if len(t.Next) > 0 {
 		say(w, "the next redrive goes on at %s\n", joinSome(t.Next))

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -66,8 +67,8 @@ func (l *Letters) options() []kgo.Opt {
 		kgo.DialTimeout(l.source.Timeout),
 		// Also bounds the first request of a connection, which no context ends.
 		kgo.RequestTimeoutOverhead(l.source.Timeout),
-		// A person waits: a broker that is not there is better said after a second than after many tries.
-		kgo.RequestRetries(2),
+		// Retries are bounded by time alone.
+		kgo.RequestRetries(math.MaxInt),
 		kgo.RetryTimeout(l.source.Timeout),
 		kgo.MetadataMinAge(metadataMinAge),
 	}
@@ -152,9 +153,11 @@ func (l *Letters) unreachable(err error) error {
 
 // Positions are what the group has committed, by partition.
 func (l *Letters) Positions(ctx context.Context) (map[int32]Position, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.source.Timeout)
-	defer cancel()
-	committed, err := l.committed(ctx)
+	var committed kadm.OffsetResponses
+	err := l.coordinated(ctx, func(ctx context.Context) (err error) {
+		committed, err = l.admin.FetchOffsets(ctx, l.source.Group)
+		return err
+	})
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		return nil, fmt.Errorf("reading the position of consumer group %s: %w", l.source.Group, err)
 	}
@@ -170,35 +173,36 @@ func (l *Letters) Positions(ctx context.Context) (map[int32]Position, error) {
 	return positions, nil
 }
 
-// coordinatorPause is how long to wait before a group's coordinator is asked for again.
-const coordinatorPause = 100 * time.Millisecond
-
-// committed asks again while the group has no coordinator: where nobody has used a group before, Kafka first makes the
-// topic of all groups' positions, which takes longer than the client's few tries.
-func (l *Letters) committed(ctx context.Context) (kadm.OffsetResponses, error) {
-	for {
-		committed, err := l.admin.FetchOffsets(ctx, l.source.Group)
-		if !errors.Is(err, kerr.CoordinatorNotAvailable) && !errors.Is(err, kerr.CoordinatorLoadInProgress) && !errors.Is(err, kerr.NotCoordinator) {
-			return committed, err //nolint:wrapcheck // Positions does
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err //nolint:wrapcheck // Positions does
-		case <-time.After(coordinatorPause):
-		}
-	}
-}
-
 // Commit stores positions for the group. Safe beside Read.
 func (l *Letters) Commit(ctx context.Context, positions map[int32]Position) error {
-	ctx, cancel := context.WithTimeout(ctx, l.source.Timeout)
-	defer cancel()
 	offsets := kadm.Offsets{}
 	for partition, p := range positions {
 		offsets.Add(kadm.Offset{Topic: l.source.Topic, Partition: partition, At: p.Next, LeaderEpoch: -1, Metadata: p.metadata()})
 	}
-	if err := l.admin.CommitAllOffsets(ctx, l.source.Group, offsets); err != nil {
+	err := l.coordinated(ctx, func(ctx context.Context) error { return l.admin.CommitAllOffsets(ctx, l.source.Group, offsets) })
+	if err != nil {
 		return fmt.Errorf("committing the position of consumer group %s: %w", l.source.Group, err)
 	}
 	return nil
+}
+
+// coordinatorWait is the pause before the coordinator of a group is asked again.
+const coordinatorWait = 100 * time.Millisecond
+
+// coordinated repeats a request about the group while it has no coordinator. franz-go does not always do so; and Kafka
+// says for some seconds that there is none when the first group of all asks for one, or when it moves.
+func (l *Letters) coordinated(ctx context.Context, request func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, l.source.Timeout)
+	defer cancel()
+	for {
+		err := request(ctx)
+		if err == nil || !kerr.IsRetriable(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(coordinatorWait):
+		}
+	}
 }

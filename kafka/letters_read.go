@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -25,6 +26,9 @@ const (
 	// comes alone.
 	fetchBytes          = 8 << 20
 	fetchPartitionBytes = 1 << 20
+	// fetchWait is how long a broker may wait for new records. Those that are wanted are there; a fetch that went out
+	// while a partition was paused must not hold up the one that takes it in again.
+	fetchWait = 100 * time.Millisecond
 	// pollRecords is how many records are taken over at once.
 	pollRecords = 1000
 )
@@ -39,7 +43,7 @@ func (l *Letters) Read(ctx context.Context, spans []Span, each func(Letter, erro
 	client, err := kgo.NewClient(append(l.options(),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{l.source.Topic: at}),
 		kgo.KeepControlRecords(), // the last offset may be one of them
-		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
+		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchPartitionBytes), kgo.FetchMaxWait(fetchWait),
 	)...)
 	if err != nil {
 		return fmt.Errorf("reading topic %s: %w", l.source.Topic, err)

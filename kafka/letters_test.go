@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -119,23 +120,39 @@ func TestLettersAreReadInOrderUpToTheEnd(t *testing.T) {
 // A partition that is far ahead of another one in time is not read into memory, and nothing is lost while it waits.
 func TestFullQueuesPause(t *testing.T) {
 	r := newLetterRig(t, 2)
-	big := strings.Repeat("x", 100_000)
-	for i := range 60 {
-		r.write(letterRecord(0, int64(i), fmt.Sprintf("%02d", i)+big))
-	}
-	for i := range 60 {
-		r.write(letterRecord(1, int64(100+i), fmt.Sprintf("%02d", 60+i)+big))
+	r.client = r.newClient(kgo.ProducerBatchCompression(kgo.NoCompression())) // fetches are bounded as they are stored
+	const each, size = 200, 100_000
+	rest := strings.Repeat("x", size)
+	for i := range 2 * each {
+		r.write(letterRecord(int32(i/each), int64(i), fmt.Sprintf("%03d", i)+rest))
 	}
 	l := r.open()
-	got := r.read(l, l.Spans())
-	if len(got) != 120 {
-		t.Fatalf("%d letters", len(got))
+	var got []string
+	before, most := memory(), uint64(0)
+	if err := l.Read(t.Context(), l.Spans(), func(l Letter, _ error) error {
+		if got = append(got, string(l.Raw[:3])); len(got) == each { // all of the second partition is still to come
+			most = memory() - before
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 	for i, id := range got {
-		if !strings.HasPrefix(id, fmt.Sprintf("%02d", i)) {
-			t.Fatalf("letter %d is %.3s", i, id)
+		if id != fmt.Sprintf("%03d", i) {
+			t.Fatalf("letter %d is %s", i, id)
 		}
 	}
+	if len(got) != 2*each || most > each*size/2 {
+		t.Fatalf("%d letters; %d bytes are held of the partition that waits, which has %d", len(got), most, each*size)
+	}
+}
+
+// memory is what is in use.
+func memory() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // A transaction's end takes an offset, which may be the last one of the partition.
@@ -213,7 +230,7 @@ func TestLettersThatCannotBeOpened(t *testing.T) {
 func TestReadingGivesUp(t *testing.T) {
 	r := newLetterRig(t, 2)
 	r.write(letterRecord(0, 1, "a"), letterRecord(1, 2, "b"))
-	r.source.Timeout = 500 * time.Millisecond
+	r.source.Timeout = 2 * time.Second
 	l := r.open()
 	err := l.Read(t.Context(), []Span{{Partition: 0, End: 1}, {Partition: 1, End: 5}}, func(Letter, error) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), "partition 1: nothing has come from offset 1 on") {
@@ -254,6 +271,38 @@ func TestPositionsAreKept(t *testing.T) {
 	}
 }
 
+// A group's first request meets a Kafka that has no coordinator for it yet.
+func TestPositionsWaitForTheCoordinator(t *testing.T) {
+	r := newLetterRig(t, 1)
+	l := r.open()
+	asked := 0
+	r.cluster.ControlKey(int16(kmsg.FindCoordinator), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		if asked++; asked > 3 {
+			return nil, nil, false
+		}
+		response := request.ResponseKind().(*kmsg.FindCoordinatorResponse)
+		for _, key := range request.(*kmsg.FindCoordinatorRequest).CoordinatorKeys {
+			c := kmsg.NewFindCoordinatorResponseCoordinator()
+			c.Key, c.NodeID, c.ErrorCode = key, -1, kerr.CoordinatorNotAvailable.Code
+			response.Coordinators = append(response.Coordinators, c)
+		}
+		return response, nil, true
+	})
+	if got, err := l.Positions(t.Context()); err != nil || len(got) != 0 || asked <= 3 {
+		t.Errorf("asked %d times: %v, %v", asked, got, err)
+	}
+	asked = 0
+	other, err := OpenLetters(t.Context(), r.source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := other.Commit(t.Context(), map[int32]Position{0: {Next: 1, Through: 1}}); err != nil || asked <= 3 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+}
+
 // A position that is read back calls nothing settled that is not, and when there is room for all, knows all.
 func TestPositionText(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
@@ -274,6 +323,24 @@ func TestPositionText(t *testing.T) {
 			}
 		}
 	})
+}
+
+// More open letters than a commit can name: what is behind them counts as open, too.
+func TestPositionOfManyOpenLetters(t *testing.T) {
+	p := Position{Next: 1_000_000, Through: 3_000_000}
+	for o := p.Next + 2; o < p.Through; o += 2000 {
+		p.Open = append(p.Open, o)
+	}
+	text := p.metadata()
+	got := parsePosition(p.Next, text)
+	if len(text) > maxPositionText || len(got.Open) < 400 || got.Through >= p.Through {
+		t.Fatalf("%d bytes, %d open, through %d", len(text), len(got.Open), got.Through)
+	}
+	for o := p.Next; o < p.Through; o++ {
+		if got.Settled(o) && !p.Settled(o) {
+			t.Fatalf("%d is not settled", o)
+		}
+	}
 }
 
 // FuzzPosition: whatever a commit says, it is read without a panic, and what is read is in order.

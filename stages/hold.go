@@ -2,9 +2,10 @@ package stages
 
 // Events that wait for a schema while it is fetched from the registry. They wait
 // in a bounded side queue, and with them the later events of their shards, which
-// keeps the order of each key; the events of other shards pass them by. When the
-// queue is full the worker takes nothing in until a fetch has ended, which takes
-// SCHEMA_TIMEOUT at most.
+// keeps the order of each key; the events of other shards pass them by. An event
+// that waits behind others has its own schema fetched meanwhile, so none waits
+// longer than its own fetch takes from when it came, SCHEMA_TIMEOUT at most. When
+// the queue is full the worker takes nothing in until a fetch has ended.
 
 import "sync/atomic"
 
@@ -31,7 +32,7 @@ const maxHeld = 1024
 
 // held is the side queue.
 type held struct {
-	queue []*Event
+	queue []heldEvent
 	// seen is how much of queue earlier bursts have put there.
 	seen int
 	// shards have events in the queue, which later events of theirs must not pass.
@@ -45,8 +46,14 @@ type held struct {
 	current    *Event
 }
 
-func (h *held) keep(ev *Event) {
-	h.queue = append(h.queue, ev)
+// heldEvent is one event in the side queue. checked: it waits for others only.
+type heldEvent struct {
+	*Event
+	checked bool
+}
+
+func (h *held) keep(ev *Event, checked bool) {
+	h.queue = append(h.queue, heldEvent{ev, checked})
 	h.shards[ev.Shard] = true
 }
 
@@ -70,7 +77,7 @@ func (v *Validate) Sift(burst []*Event) []*Event {
 	}
 	on, kept := burst[:0], h.queue[h.seen:]
 	for _, ev := range burst {
-		if len(kept) > 0 && kept[0] == ev {
+		if len(kept) > 0 && kept[0].Event == ev {
 			kept = kept[1:]
 			continue
 		}
@@ -91,18 +98,18 @@ func (v *Validate) Resume() *Event {
 		clear(h.shards)
 	}
 	for h.next < len(h.queue) {
-		ev := h.queue[h.next]
+		e := h.queue[h.next]
 		h.next++
-		if !h.shards[ev.Shard] {
-			h.current = ev
-			wait := v.waits(ev)
+		if !e.checked {
+			h.current = e.Event
+			e.checked = !v.unchecked(e.Event)
 			h.current = nil
-			if !wait {
-				return ev
-			}
 		}
-		h.shards[ev.Shard] = true
-		h.queue[h.stay] = ev
+		if e.checked && !h.shards[e.Shard] {
+			return e.Event
+		}
+		h.shards[e.Shard] = true
+		h.queue[h.stay] = e
 		h.stay++
 	}
 	clear(h.queue[h.stay:])
@@ -110,6 +117,9 @@ func (v *Validate) Resume() *Event {
 	h.seen, h.passing = h.stay, false
 	return nil
 }
+
+// unchecked is waits for a kept event. One that a deadline has answered meanwhile needs no schema: nobody produces it.
+func (v *Validate) unchecked(ev *Event) bool { return ev.Msg.Queued(ev.Index) && v.waits(ev) }
 
 // Fault implements Holder.
 func (v *Validate) Fault() *Event {

@@ -171,3 +171,33 @@ func (m *plainMemory) Take(_ *Event, n int) []byte {
 	}
 	return make([]byte, n)
 }
+
+// Events that wait behind others have their schemas fetched meanwhile: a queue of one key takes one fetch's time, not
+// the sum of all. An event that a deadline has answered waits for nothing.
+func TestFetchesOfOneKeyRunSideBySide(t *testing.T) {
+	asked, there := map[*Event]int{}, false
+	w := &holdWorker{v: NewValidate(NewTopics("events"), ValidateParts{Schemas: schemaFunc(func(ev *Event) bool {
+		asked[ev]++
+		return !there
+	})})}
+	events := liveEvents(5)
+	w.burst(events)
+	if len(asked) != 5 || w.v.Kept() != 5 {
+		t.Fatalf("%d of 5 schemas were asked for", len(asked))
+	}
+	events[1].Msg.WinQueued(1)
+	w.v.Again()
+	if w.resume(); len(w.out) != 0 || asked[events[1]] != 1 {
+		t.Fatalf("%d events went on; the answered one was asked for %d times", len(w.out), asked[events[1]])
+	}
+	there = true
+	w.v.Again()
+	if w.resume(); len(w.out) != 5 || w.v.Kept() != 0 {
+		t.Fatalf("one pass lets %d of 5 events go", len(w.out))
+	}
+	for i, ev := range w.out {
+		if ev != events[i] {
+			t.Fatal("out of order")
+		}
+	}
+}

@@ -57,8 +57,12 @@ func (v *Validate) Process(burst []*Event) {
 			v.check(ev)
 		}
 		v.finish(ev)
-		if v.parts.Schemas != nil && ev.Live() && v.waits(ev) {
-			v.held.keep(ev)
+		if v.parts.Schemas == nil || !ev.Live() {
+			continue
+		}
+		waits := v.waits(ev)
+		if waits || len(v.held.queue) > 0 && v.held.shards[ev.Shard] {
+			v.held.keep(ev, !waits)
 		}
 	}
 }
@@ -74,10 +78,7 @@ func (v *Validate) finish(ev *Event) {
 // waits holds a live ev against its schema, or reports that this is to be done later. A dead letter has no schema, but
 // does not pass the events of its key either.
 func (v *Validate) waits(ev *Event) bool {
-	if len(v.held.queue) > 0 && v.held.shards[ev.Shard] {
-		return true
-	}
-	if ev.Dead {
+	if !ev.Open() {
 		return false
 	}
 	ev.At = AtDecode // a panic is this event's

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -31,7 +32,10 @@ type celProgram struct {
 	language *cel.Env
 	checked  *cel.Ast
 	limits   limits
+	wants    *wanted
 }
+
+func (p *celProgram) want() *wanted { return p.wants }
 
 func (celEngine) compile(source string, l limits) (program, error) {
 	if len(source) > maxSource {
@@ -45,7 +49,7 @@ func (celEngine) compile(source string, l limits) (program, error) {
 	if issues.Err() != nil {
 		return nil, celIssues(issues)
 	}
-	p := &celProgram{language: language, checked: checked, limits: l}
+	p := &celProgram{language: language, checked: checked, limits: l, wants: wantsCEL(checked.NativeRep())}
 	if err := new(celRun).plan(p); err != nil {
 		return nil, err
 	}
@@ -83,7 +87,7 @@ type celRun struct {
 	program cel.Program
 	// info leads from the parts of the program to their places in its text.
 	info   *ast.SourceInfo
-	output int
+	limits limits
 	// used counts the cost of an evaluation; unused is what it begins with.
 	used, unused *cost.Tracker
 
@@ -100,12 +104,12 @@ func (r *celRun) plan(p *celProgram) error {
 	}
 	var err error
 	r.program, err = p.language.Program(p.checked, options...)
-	r.info, r.output = tree.SourceInfo(), p.limits.output
+	r.info, r.limits = tree.SourceInfo(), p.limits
 	return err
 }
 
 func (r *celRun) eval(ctx context.Context, e *env) (output, error) {
-	r.env, r.clock.ctx, r.clock.struck = e, ctx, false
+	r.env, r.clock = e, celClock{ctx: ctx, timeout: r.limits.timeout}
 	frame, err := interpreter.NewExecutionFrame(r)
 	if err != nil {
 		return output{}, err
@@ -126,7 +130,7 @@ func (r *celRun) eval(ctx context.Context, e *env) (output, error) {
 	if raw, ok := value.(types.Bytes); ok {
 		return output{text: raw, isText: true}, nil
 	}
-	w := celWriter{room: r.output, clock: &r.clock}
+	w := celWriter{room: r.limits.output, clock: &r.clock}
 	native, err := w.native(value)
 	if err != nil {
 		return output{}, err
@@ -139,9 +143,9 @@ func (r *celRun) explain(err error) error {
 	var cancelled interpreter.EvalCancelledError
 	switch {
 	case errors.Is(err, interpreter.InterruptError{}):
-		return fmt.Errorf("%w: the program took too long", errLimit)
+		return r.clock.problem()
 	case errors.As(err, &cancelled):
-		return fmt.Errorf("%w: the program took more than %d steps", errLimit, celCost)
+		return fmt.Errorf("%w: the program takes more than %d steps", errLimit, celCost)
 	}
 	var failed *types.Err
 	if errors.As(err, &failed) && failed != types.NoSuchOverloadErr() {
@@ -160,20 +164,30 @@ func init() {
 
 // celClock is looked at every 16th time that somebody asks: a look takes as long as two rounds of a comprehension that
 // do little, and 16 that work on a megabyte each take some 20 ms.
-//
-// Once the time is up it stays so: all and exists go on behind an error of a round, and each of their rounds would
-// begin the comprehensions in it anew.
 type celClock struct {
-	ctx    context.Context
-	asked  uint
-	struck bool
+	ctx   context.Context
+	asked uint
+	// late stays: all and exists go on behind an error of a round, and each of their rounds would begin the
+	// comprehensions in it anew.
+	late    bool
+	timeout time.Duration
+}
+
+func (c *celClock) problem() error {
+	return fmt.Errorf("%w: the program takes more than %v for one event (TRANSFORM_TIMEOUT)", errLimit, c.timeout)
 }
 
 // over reports whether the time is up.
 func (c *celClock) over() bool {
-	c.asked++
-	c.struck = c.struck || c.asked%16 == 0 && c.ctx.Err() != nil
-	return c.struck
+	if c.asked++; c.asked%16 == 0 {
+		return c.look()
+	}
+	return c.late
+}
+
+func (c *celClock) look() bool {
+	c.late = c.late || c.ctx.Err() != nil
+	return c.late
 }
 
 // ResolveName implements interpreter.Activation.

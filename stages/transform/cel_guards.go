@@ -85,6 +85,10 @@ func celGuards(text int) map[string]celGuard {
 			return made("format", len(str(args[0]))+w.bytes)
 		},
 		"matches": matched,
+		"split": func(args []ref.Val) error {
+			const header = 32 // bytes of a string and of what points to it
+			return made("split", multiply(header, 1+strings.Count(str(args[0]), str(args[1])))/8)
+		},
 	}
 }
 
@@ -233,7 +237,7 @@ func celDecorators(language *cel.Env, tree *ast.AST, l limits, clock *celClock) 
 		literals.decorate,
 		func(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
 			if call, ok := i.(interpreter.InterpretableCall); ok && heavy[call.ID()] {
-				return celGuarded(language, call, guards[call.Function()])
+				return celGuarded(language, call, guards[call.Function()], clock)
 			}
 			return i, nil
 		},
@@ -297,12 +301,21 @@ func celHeavy(tree *ast.AST, function string, args []ast.Expr) bool {
 }
 
 // celGuarded is the call behind its guard.
-func celGuarded(language *cel.Env, call interpreter.InterpretableCall, g celGuard) (interpreter.InterpretableV2, error) {
+func celGuarded(language *cel.Env, call interpreter.InterpretableCall, g celGuard, clock *celClock) (
+	interpreter.InterpretableV2, error) {
 	body, err := celBody(language, call)
 	if err != nil {
 		return nil, err
 	}
+	ask := clock.look // these take their time
+	switch call.Function() {
+	case operators.Add, operators.Equals, operators.NotEquals, operators.In:
+		ask = clock.over
+	}
 	return interpreter.NewCall(call.ID(), call.Function(), call.OverloadID(), call.Args(), func(args ...ref.Val) ref.Val {
+		if ask() {
+			return types.WrapErr(interpreter.InterruptError{})
+		}
 		if err := g(args); err != nil {
 			return types.WrapErr(err)
 		}

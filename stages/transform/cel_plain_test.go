@@ -22,7 +22,7 @@ func plainCEL(t *testing.T) *cel.Env {
 	return language
 }
 
-// asPlainCEL runs a program as the gateway does, and by cel-go alone. It reports false when the text is no program.
+// asPlainCEL runs a program as the gateway does, and by cel-go alone on all of data. It reports false when the text is no program.
 func asPlainCEL(t interface{ Fatalf(string, ...any) }, plain *cel.Env, source, data string) bool {
 	l := limits{output: 100_000, timeout: 10 * time.Second}
 	tree, issues := plain.Compile(source)
@@ -50,7 +50,9 @@ func asPlainCEL(t interface{ Fatalf(string, ...any) }, plain *cel.Env, source, d
 		}
 		return string(b)
 	}
-	out, problem := made.newRun().eval(context.Background(), e)
+	some := testEnv(data)
+	some.want = made.(*celProgram).want()
+	out, problem := made.newRun().eval(context.Background(), some)
 	got := ""
 	if problem == nil {
 		got = encoded(out.value)

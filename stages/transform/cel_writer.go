@@ -30,7 +30,7 @@ func (w *celWriter) take(bytes int) error {
 		return fmt.Errorf("%w: the result is too large", errLimit)
 	}
 	if w.clock.over() {
-		return fmt.Errorf("%w: the program took too long", errLimit)
+		return w.clock.problem()
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ package transform
 // or nothing does.
 
 import (
+	"bytes"
 	"errors"
 	"unsafe"
 
@@ -112,7 +113,7 @@ func (w *Worker) assign(r *workerRule, ev *stages.Event) (done assigned) {
 			done.metadata = true
 		} else {
 			at := attributeOf(ev, a.target)
-			if string(*at) == string(value) {
+			if bytes.Equal(*at, value) {
 				r.values[i] = ""
 				continue
 			}
@@ -154,7 +155,7 @@ func (w *Worker) setPair(a *assignment, value []byte) bool {
 			continue
 		default:
 			found = true
-			if string(pair.Value) != string(value) {
+			if !bytes.Equal(pair.Value, value) {
 				pair.Value, changed = value, true
 			}
 		}
@@ -194,13 +195,15 @@ func (w *Worker) keep(r *workerRule, ev *stages.Event, memory []byte) []byte {
 // settle ends what assign began: the event gets its own metadata slice back, and its shard.
 func (w *Worker) settle(ev *stages.Event, old *before, metadata bool) {
 	if metadata {
-		ev.Metadata = append(old.metadata[:0], w.pairs...)
-		if n := len(ev.Metadata); n < len(old.metadata) {
-			clear(old.metadata[n:]) // nothing stale stays behind a slice's length
+		own := old.metadata[:0]
+		own = append(own, w.pairs...)
+		if len(own) < len(old.metadata) {
+			clear(old.metadata[len(own):]) // nothing stale stays behind a slice's length
 		}
+		ev.Metadata = own
 		clear(w.pairs)
 	}
-	if string(ev.PartitionKey.Value) != string(old.key) {
+	if !bytes.Equal(ev.PartitionKey.Value, old.key) {
 		ev.Rekey(ev.PartitionKey.Value)
 	}
 }

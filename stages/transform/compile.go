@@ -103,11 +103,11 @@ func (c *compiler) compile(cfg *RuleConfig) {
 	})
 	c.data(cfg)
 	c.part("SET", cfg.Set, func() (err error) {
-		r.set, err = compileSet(cfg.Set)
+		r.set, err = compileSet(cfg.Set, c.rules.gateway)
 		return err
 	})
 	c.part("TOPIC", cfg.Topic, func() (err error) {
-		r.route, err = compileRoute(cfg.Topic, c.options.Topics)
+		r.route, err = compileRoute(cfg.Topic, c.rules.gateway, c.options.Topics)
 		return err
 	})
 	c.onError(cfg.OnError)
@@ -181,11 +181,11 @@ func (c *compiler) onError(on OnError) {
 const topicCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
 // compileRoute: the name of an allowed topic is meant as such, also when it would be a program too.
-func compileRoute(source string, topics []string) (*route, error) {
+func compileRoute(source, gateway string, topics []string) (*route, error) {
 	if slices.Contains(topics, source) {
 		return &route{name: source}, nil
 	}
-	p, err := compileExpr(source)
+	p, err := compileText(source, gateway)
 	if err != nil && strings.Trim(source, topicCharacters) == "" {
 		return nil, fmt.Errorf("neither a topic of KAFKA_TOPICS_ALLOWED (%s) nor an expr: %w", strings.Join(topics, ", "), err)
 	}
@@ -232,7 +232,7 @@ func (r *Rules) want() *wanted {
 	return all
 }
 
-// programs are those of expr that the rule has beside the one for data.
+// programs are those that run on expr's machine, beside the one for data.
 func (r *rule) programs() (all []*exprProgram) {
 	for _, c := range []*condition{r.match, r.filter} {
 		if c.slow() {
@@ -240,11 +240,11 @@ func (r *rule) programs() (all []*exprProgram) {
 		}
 	}
 	for i := range r.set {
-		if r.set[i].program != nil {
-			all = append(all, r.set[i].program)
+		if p := r.set[i].program; p != nil && p.quick == nil {
+			all = append(all, p)
 		}
 	}
-	if r.route != nil && r.route.program != nil {
+	if r.route != nil && r.route.program != nil && r.route.program.quick == nil {
 		all = append(all, r.route.program)
 	}
 	return all
@@ -263,7 +263,9 @@ func (r *Rules) NewWorker(topics *stages.Topics, memory stages.Memory) *Worker {
 func (r *Rules) NewTrial(topics *stages.Topics, memory stages.Memory) *Worker {
 	w := &Worker{memory: memory, limits: r.limits, topics: make(map[string]*stages.Topic, len(r.topics))}
 	for _, name := range r.topics {
-		w.topics[name] = topics.Named(name)
+		if w.topics[name] = topics.Named(name); w.topics[name] == nil {
+			panic("BUG: the topic " + name + " is allowed to rules and not in the table")
+		}
 	}
 	w.env.gateway = r.gateway
 	w.env.want = r.want()

@@ -4,7 +4,7 @@ package transform
 // where each value lies in the data, so that what a program leaves alone is
 // written as it was received, byte by byte. jsontext reads it: of the well-kept
 // decoders the only one that says where a token lies and has no limit or opinion
-// of its own about numbers, names and text (docs/adr/0010).
+// of its own about numbers, names and text (docs/adr/0011).
 
 import (
 	"bytes"
@@ -118,6 +118,7 @@ func (d *document) reset() {
 		return
 	}
 	d.data, d.reader = nil, bytes.Buffer{}
+	d.decoder.Reset(&d.reader)
 	if cap(d.nodes) > maxSlab {
 		d.nodes = nil
 	}

@@ -27,7 +27,8 @@ type engine interface {
 	compile(source string, l limits) (program, error)
 }
 
-// program is a compiled program. It is shared by all workers and safe for concurrent use.
+// program is a compiled program. It is shared by all workers and safe for concurrent use. It may have a method
+// "want() *wanted", if it looks at some members of data only; else all of data is read.
 type program interface {
 	// newRun returns what one worker runs the program with.
 	newRun() run

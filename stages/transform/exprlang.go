@@ -54,6 +54,8 @@ type exprProgram struct {
 	uses    uses
 	// wants is what it looks at of data.
 	wants *wanted
+	// quick gives the text that the program gives, without the machine; nil for most programs.
+	quick text
 }
 
 // compileExpr compiles source. want says which type it must give, as far as that can be known before it runs.

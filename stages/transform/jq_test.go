@@ -80,6 +80,9 @@ func TestLanguageIsJQs(t *testing.T) {
 		if len(c.Args) == 0 || len(c.Args) > 2 || len(c.Args) == 2 && c.Args[0] != "-c" && c.Args[0] != "-n" && c.Args[0] != "-r" {
 			continue
 		}
+		if strings.Contains(c.Name, " against large ") { // these are about time
+			continue
+		}
 		source := c.Args[len(c.Args)-1]
 		if len(source) > maxSource || slices.ContainsFunc(changing, func(name string) bool { return strings.Contains(source, name) }) {
 			continue

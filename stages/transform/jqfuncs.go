@@ -24,6 +24,12 @@ func (r *jqRun) functions() []gojq.CompilerOption {
 		gojq.WithFunction(guardPrefix+"_multiply", 2, 2, func(_ any, args []any) any { return r.multiply(args[0], args[1]) }),
 		gojq.WithFunction(guardPrefix+"match", 3, 3, r.match),
 		gojq.WithFunction(guardPrefix+"path", 0, 0, func(v any, _ []any) any { return boundPath(v) }),
+		gojq.WithFunction(guardPrefix+"far path", 0, 0, func(v any, _ []any) any {
+			if err := askFar(m, v); err != nil {
+				return err
+			}
+			return boundPath(v)
+		}),
 	}
 	for name, is := range comparisons {
 		options = append(options, gojq.WithFunction(guardPrefix+name, 2, 2, func(_ any, args []any) any {
@@ -254,7 +260,7 @@ var asks = map[string]func(m *meter, v, argument any) error{
 	"add":       askAdd,
 	"join":      askJoinJQ,
 	"explode":   func(m *meter, v, _ any) error { s, _ := v.(string); return m.take(24 * len(s)) }, // a number for each rune
-	"square":    func(m *meter, v, argument any) error { return askSquareOf(m, v, argument) },
+	"square":    askSquareOf,
 	"search":    askSearch,
 	"transpose": askTranspose,
 	"sort":      askSort,
@@ -376,6 +382,26 @@ func askSort(m *meter, v, _ any) error {
 		return err
 	}
 	return m.work(2 * n * bits.Len(uint(n)))
+}
+
+// askFar is for a path that may be set, or an index of one: an array is made up to it.
+func askFar(m *meter, v any) error {
+	switch v := v.(type) {
+	case int, float64, json.Number, *big.Int:
+		if n, _ := gojq.ToInt(v); n >= farIndex && n <= maxIndex {
+			return m.take(elementBytes * n)
+		}
+	case []any:
+		for _, part := range v {
+			if part == nil || nests(part) {
+				continue
+			}
+			if err := askFar(m, part); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // tooLarge is the least index for which gojq makes no array: setting it is an error, and reading it gives null.

@@ -59,14 +59,19 @@ def INDEX(stream; idx_expr): reduce stream as $row ({}; .[$row | idx_expr | tost
 def INDEX(idx_expr): INDEX(.[]; idx_expr);
 `
 
+// farIndex is the first index for which a path is asked whether its array may be made, of at least 1 MiB. Nearer ones
+// are not counted: .[range(50000)] = 1 makes one array, and not 50,000.
+const farIndex = 1 << 16
+
 // guardedJQ is what guardJQ found in a program.
 type guardedJQ struct {
+	// paths is more than 0 where a query may stand for a path that is set: there, an index makes an array.
+	paths int
 	// variables are all names that begin with $.
 	variables []string
 	// defined are the functions in scope, as name/arity; uses those of the prelude that are called.
 	defined []string
 	uses    map[string]bool
-	problem error
 }
 
 // guardJQ rewrites a program.
@@ -76,8 +81,8 @@ func guardJQ(q *gojq.Query) (*guardedJQ, error) {
 	}
 	g := &guardedJQ{uses: map[string]bool{}}
 	g.query(q)
-	if g.problem != nil {
-		return g, g.problem
+	if len(g.uses) == 0 {
+		return g, nil
 	}
 	definitions, err := gojq.Parse(prelude + ".")
 	if err != nil {
@@ -91,12 +96,11 @@ func guardJQ(q *gojq.Query) (*guardedJQ, error) {
 			inner := &guardedJQ{uses: g.uses}
 			inner.define(def)
 			needed = append(needed, def)
-			g.problem = inner.problem
 		}
 	}
 	slices.Reverse(needed)
 	q.FuncDefs = append(needed, q.FuncDefs...)
-	return g, g.problem
+	return g, nil
 }
 
 func signature(name string, arity int) string { return name + "/" + strconv.Itoa(arity) }
@@ -142,7 +146,11 @@ func (g *guardedJQ) query(q *gojq.Query) {
 			g.define(f)
 		}
 		g.term(q.Term)
-		g.query(q.Left)
+		if sets(q.Op) {
+			g.path(q.Left)
+		} else {
+			g.query(q.Left)
+		}
 		for _, p := range q.Patterns {
 			g.pattern(p)
 		}
@@ -162,6 +170,24 @@ func (g *guardedJQ) query(q *gojq.Query) {
 		q.Term = call(guardPrefix+name, q.Left, q.Right).Term
 		q.Left, q.Right, q.Op = nil, nil, 0
 	}
+}
+
+// sets reports whether the left side of an operator is a path that it sets.
+func sets(op gojq.Operator) bool { return op >= gojq.OpAssign && op <= gojq.OpUpdateAlt }
+
+// path walks through a query that may stand for a path that is set.
+func (g *guardedJQ) path(q *gojq.Query) {
+	g.paths++
+	g.query(q)
+	g.paths--
+}
+
+// bound is the guard of an index or a path here.
+func (g *guardedJQ) bound() *gojq.Query {
+	if g.paths > 0 {
+		return call(guardPrefix + "far path")
+	}
+	return call(guardPrefix + "path")
 }
 
 // call is a call of a function, or a variable.
@@ -267,15 +293,18 @@ func (g *guardedJQ) index(x *gojq.Index) {
 	if t := x.Start.Term; t != nil && len(t.SuffixList) == 0 {
 		switch t.Type {
 		case gojq.TermTypeNumber:
-			if n, err := strconv.ParseFloat(t.Number, 64); err != nil || n > maxIndex {
+			n, err := strconv.ParseFloat(t.Number, 64)
+			if err != nil || n > maxIndex {
 				t.Number = strconv.Itoa(tooLarge)
 			}
-			return
+			if n < farIndex || g.paths == 0 {
+				return
+			}
 		case gojq.TermTypeString, gojq.TermTypeUnary:
 			return
 		}
 	}
-	x.Start = pipe(x.Start, call(guardPrefix+"path"))
+	x.Start = pipe(x.Start, g.bound())
 }
 
 // keyString guards the texts in a key that is put together.
@@ -345,7 +374,7 @@ func (g *guardedJQ) function(t *gojq.Term) {
 		g.variables = append(g.variables, f.Name)
 	}
 	for _, arg := range f.Args {
-		g.query(arg)
+		g.path(arg) // a function may set what it is given
 	}
 	s := signature(f.Name, len(f.Args))
 	if slices.Contains(g.defined, s) {
@@ -358,8 +387,10 @@ func (g *guardedJQ) function(t *gojq.Term) {
 	switch s {
 	case "_match/3":
 		f.Name = guardPrefix + "match"
-	case "getpath/1", "setpath/2", "nth/1", "nth/2":
-		f.Args[0] = pipe(f.Args[0], call(guardPrefix+"path"))
+	case "setpath/2":
+		f.Args[0] = pipe(f.Args[0], call(guardPrefix+"far path"))
+	case "getpath/1", "nth/1":
+		f.Args[0] = pipe(f.Args[0], g.bound())
 	}
 	guard, ok := asked[s]
 	if !ok {

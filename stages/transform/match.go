@@ -1,6 +1,6 @@
 package transform
 
-// Conditions over attributes without expr's machine. An event that no rule is for
+// Conditions over attributes, and texts of them, without expr's machine. An event that no rule is for
 // should cost next to nothing, so the common shapes (comparisons with constants,
 // in, startsWith, endsWith, contains, matches, joined by and, or, not) become
 // functions that look at the event's bytes. Everything else runs on the machine;
@@ -42,6 +42,21 @@ func compileCondition(source, gateway string) (*condition, error) {
 		c.quick, _ = q.test(tree.Node)
 	}
 	return c, nil
+}
+
+// compileText compiles what gives a text: SET and TOPIC.
+func compileText(source, gateway string) (*exprProgram, error) {
+	p, err := compileExpr(source)
+	if err != nil {
+		return nil, err
+	}
+	if tree, err := parser.Parse(source); err == nil {
+		q := quick{gateway}
+		if get, constant, ok := q.text(tree.Node); ok {
+			p.quick = fixed(get, constant)
+		}
+	}
+	return p, nil
 }
 
 // quick makes functions of expressions. Its methods return false for what it does not know.
@@ -187,6 +202,9 @@ func (q quick) text(node ast.Node) (get text, constant string, ok bool) {
 		return get, "", ok
 	case *ast.ChainNode:
 		return q.text(n.Node)
+	case *ast.ConditionalNode:
+		get, ok = q.choice(n)
+		return get, "", ok
 	case *ast.MemberNode:
 		base, ok := n.Node.(*ast.IdentifierNode)
 		name, also := n.Property.(*ast.StringNode)
@@ -196,6 +214,23 @@ func (q quick) text(node ast.Node) (get text, constant string, ok bool) {
 		return func(ev *stages.Event) string { v, _ := entry(ev, name.Value); return v }, "", true
 	}
 	return nil, "", false
+}
+
+// choice is condition ? text : text.
+func (q quick) choice(n *ast.ConditionalNode) (text, bool) {
+	condition, ok := q.test(n.Cond)
+	yes, yesConstant, also := q.text(n.Exp1)
+	no, noConstant, too := q.text(n.Exp2)
+	if !ok || !also || !too {
+		return nil, false
+	}
+	yes, no = fixed(yes, yesConstant), fixed(no, noConstant)
+	return func(ev *stages.Event) string {
+		if condition(ev) {
+			return yes(ev)
+		}
+		return no(ev)
+	}, true
 }
 
 // fixed is get, or what gives the constant.

@@ -36,7 +36,9 @@ func drawCondition(t *rapid.T, depth int) string {
 		}
 		return text("left") + rapid.SampledFrom([]string{" == ", " != ", " startsWith ", " endsWith ", " contains ", " not startsWith "}).Draw(t, "operator") + text("right")
 	}
-	switch rapid.IntRange(0, 3).Draw(t, "join") {
+	switch rapid.IntRange(0, 4).Draw(t, "join") {
+	case 4:
+		return "(" + drawCondition(t, depth-1) + " ? " + text("yes") + " : " + text("no") + ") == " + text("right")
 	case 0:
 		return "not (" + drawCondition(t, depth-1) + ")"
 	case 1:
@@ -57,7 +59,8 @@ func drawEvent(t *rapid.T) *stages.Event {
 	ev.Msg.Client.Name = string(value("client"))
 	ev.Metadata = nil
 	for range rapid.IntRange(0, 3).Draw(t, "entries") {
-		ev.Metadata = append(ev.Metadata, stages.Pair{Name: value("name"), Value: value("value")})
+		ev.Metadata = append(ev.Metadata, stages.Pair{Name: []byte(rapid.SampledFrom([]string{"a", "b", "ab"}).Draw(t, "name")),
+			Value: value("value")})
 	}
 	return ev
 }

@@ -43,15 +43,15 @@ type assignment struct {
 	fixed    bool
 }
 
-// compileSet compiles the value of SET.
-func compileSet(source string) ([]assignment, error) {
+// compileSet compiles the value of SET. gateway is the instance's name.
+func compileSet(source, gateway string) ([]assignment, error) {
 	tokens, err := lexer.Lex(file.NewSource(source))
 	if err != nil {
 		return nil, exprProblem(err)
 	}
 	var all []assignment
 	for part := range assignments(tokens) {
-		a, err := compileAssignment([]rune(source), part)
+		a, err := compileAssignment([]rune(source), part, gateway)
 		if err != nil {
 			return nil, err
 		}
@@ -87,7 +87,7 @@ func assignments(tokens []lexer.Token) func(yield func([]lexer.Token) bool) {
 }
 
 // compileAssignment compiles the tokens of one name=expr.
-func compileAssignment(source []rune, tokens []lexer.Token) (assignment, error) {
+func compileAssignment(source []rune, tokens []lexer.Token, gateway string) (assignment, error) {
 	var a assignment
 	n := 0
 	if len(tokens) >= 3 && tokens[0].Is(lexer.Identifier) && tokens[0].Value == "metadata" {
@@ -117,7 +117,7 @@ func compileAssignment(source []rune, tokens []lexer.Token) (assignment, error) 
 		return a, nil
 	}
 	var err error
-	a.program, err = compileExpr(within(source, tokens[n+1].From, tokens[len(tokens)-1].To))
+	a.program, err = compileText(within(source, tokens[n+1].From, tokens[len(tokens)-1].To), gateway)
 	return a, err
 }
 

@@ -26,7 +26,7 @@ func (templateEngine) compile(source string, l limits) (program, error) {
 	if err != nil {
 		return nil, templateProblem(err)
 	}
-	p := &templateProgram{parsed: parsed, limits: l, patterns: regexps{}}
+	p := &templateProgram{parsed: parsed, limits: l, wants: nothing(), patterns: templatePatterns{}}
 	if err := p.prepare(); err != nil {
 		return nil, err
 	}
@@ -41,9 +41,13 @@ type templateProgram struct {
 	quick *quickTemplate
 	// names are what the template asks of the event.
 	names []string
+	// wants is what the template looks at of data.
+	wants *wanted
 	// patterns are those of regexReplace that are constant.
-	patterns regexps
+	patterns templatePatterns
 }
+
+func (p *templateProgram) want() *wanted { return p.wants }
 
 // newRun implements program.
 func (p *templateProgram) newRun() run {

@@ -91,8 +91,8 @@ func arity(least, most int) string {
 	return fmt.Sprintf("%d to %d values", least, most)
 }
 
-// textFunction makes a function of one of texts.
-func textFunction(n int, f func(r *templateRun, s []string) (any, error)) function {
+// ofText makes a function of one of texts.
+func onText(n int, f func(r *templateRun, s []string) (any, error)) function {
 	return function{least: n, most: n, call: func(r *templateRun, args []operand) (any, error) {
 		var few [4]string
 		s := few[:n]
@@ -107,9 +107,9 @@ func textFunction(n int, f func(r *templateRun, s []string) (any, error)) functi
 	}}
 }
 
-// grows is textFunction of one text of which at most factor times as much becomes.
+// grows is ofText of one text of which at most factor times as much becomes.
 func grows(factor int, f func(s string) string) function {
-	return textFunction(1, func(r *templateRun, s []string) (any, error) {
+	return onText(1, func(r *templateRun, s []string) (any, error) {
 		if err := r.meter.take(factor * len(s[0])); err != nil {
 			return nil, err
 		}
@@ -144,10 +144,10 @@ var templateCalls = map[string]function{
 	"trim":    grows(0, strings.TrimSpace),
 	"sha256":  grows(1, sha256Text),
 	"b64enc":  grows(2, func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }),
-	"b64dec":  textFunction(1, decodeBase64),
-	"hash":    textFunction(1, func(_ *templateRun, s []string) (any, error) { return hashText(s[0]), nil }),
-	"replace": textFunction(3, replaceText),
-	"split":   textFunction(2, splitText),
+	"b64dec":  onText(1, decodeBase64),
+	"hash":    onText(1, func(_ *templateRun, s []string) (any, error) { return hashText(s[0]), nil }),
+	"replace": onText(3, replaceText),
+	"split":   onText(2, splitText),
 	"join":    {least: 2, most: 2, call: joinList},
 	"default": {least: 2, most: 2, lenient: true, call: func(_ *templateRun, args []operand) (any, error) {
 		if v := args[1]; v.ok && v.v != nil && v.v != "" {
@@ -157,7 +157,7 @@ var templateCalls = map[string]function{
 	}},
 	"kind":         {least: 1, most: 1, call: func(_ *templateRun, args []operand) (any, error) { return kindOf(args[0].v), nil }},
 	"date":         {least: 2, most: 2, call: formatDate},
-	"regexReplace": textFunction(3, regexReplace),
+	"regexReplace": onText(3, regexReplace),
 
 	"print": {least: 1, most: -1, call: func(r *templateRun, args []operand) (any, error) { return joined(r, args, "") }},
 	"println": {least: 0, most: -1, call: func(r *templateRun, args []operand) (any, error) {
@@ -167,7 +167,7 @@ var templateCalls = map[string]function{
 	"html":     onTexts(6, html.EscapeString),
 	"js":       onTexts(6, template.JSEscapeString),
 	"urlquery": onTexts(3, url.QueryEscape),
-	"len":      {least: 1, most: 1, call: lenFunction},
+	"len":      {least: 1, most: 1, call: itemsOf},
 	"index":    {least: 1, most: -1, call: itemOf},
 	"slice":    {least: 1, most: 3, call: sliceOf},
 	"eq":       {least: 2, most: -1, lenient: true, call: equalToAny},

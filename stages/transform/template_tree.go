@@ -179,12 +179,12 @@ func isCall(c *parse.CommandNode) bool {
 func (t *treeWriter) argument(n parse.Node) {
 	switch n := n.(type) {
 	case *parse.FieldNode:
-		t.name(n.Ident[0], n)
+		t.name(n.Ident, n)
 	case *parse.VariableNode:
 		switch {
 		case n.Ident[0] != "$":
 		case len(n.Ident) > 1:
-			t.name(n.Ident[1], n)
+			t.name(n.Ident[1:], n)
 		default:
 			t.everything()
 		}
@@ -198,7 +198,11 @@ func (t *treeWriter) argument(n parse.Node) {
 }
 
 // name notes a name, which in a called template or in a loop may be one of something else.
-func (t *treeWriter) name(name string, at parse.Node) {
+func (t *treeWriter) name(path []string, at parse.Node) {
+	name := path[0]
+	if name == "data" {
+		t.program.wants.path(path[1:])
+	}
 	if slices.Contains(eventNames, name) {
 		t.program.names = append(t.program.names, name)
 	} else if t.root && t.err == nil {
@@ -227,6 +231,9 @@ func (t *treeWriter) pattern(c *parse.CommandNode) {
 }
 
 // everything: the template does something with all of the event, or with something else that is dot at that place.
-func (t *treeWriter) everything() { t.program.names = append(t.program.names, eventNames...) }
+func (t *treeWriter) everything() {
+	t.program.names = append(t.program.names, eventNames...)
+	t.program.wants.whole = true
+}
 
 var eventNames = append([]string{"data", "metadata", "time", "now"}, attributeNames...)

@@ -166,8 +166,8 @@ func formatDate(r *templateRun, args []operand) (any, error) {
 	return at.Format(layout), nil
 }
 
-// regexps are compiled patterns of regexReplace by their text.
-type regexps map[string]*regexp.Regexp
+// templatePatterns are compiled patterns of regexReplace by their text.
+type templatePatterns map[string]*regexp.Regexp
 
 // maxMatches bounds what regexReplace replaces in one text: each match takes some 100 bytes while it works.
 const maxMatches = 100_000
@@ -210,7 +210,7 @@ func regexReplace(r *templateRun, s []string) (any, error) {
 	return string(append(out, text[last:]...)), nil
 }
 
-func lenFunction(_ *templateRun, args []operand) (any, error) {
+func itemsOf(_ *templateRun, args []operand) (any, error) {
 	switch v := args[0].v.(type) {
 	case string:
 		return len(v), nil

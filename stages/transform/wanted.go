@@ -34,6 +34,14 @@ func (w *wanted) add(name string) *wanted {
 	return m
 }
 
+// path is all of a member of a member.
+func (w *wanted) path(names []string) {
+	for _, name := range names {
+		w = w.add(name)
+	}
+	w.whole = true
+}
+
 // both is what is wanted by one or the other.
 func (w *wanted) both(other *wanted) *wanted {
 	if w == nil || other == nil {

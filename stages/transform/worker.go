@@ -25,8 +25,8 @@ type Worker struct {
 	env       env
 	evaluator evaluator
 	deadline  deadline
-	// shown: env shows the event that is worked on.
-	shown bool
+	// shown: env shows the event that is worked on. busy: Apply is at work, or has ended by a panic.
+	shown, busy bool
 	// out has new data, and pairs new metadata, until they are the event's.
 	out   []byte
 	pairs []stages.Pair
@@ -50,6 +50,10 @@ var (
 
 // Apply implements stages.Rules.
 func (w *Worker) Apply(ev *stages.Event) (changed bool) {
+	if w.busy {
+		w.renew()
+	}
+	w.busy = true
 	for i := range w.rules {
 		r := &w.rules[i]
 		if r.match != nil && r.match.quick != nil && !r.match.quick(ev) {
@@ -70,7 +74,23 @@ func (w *Worker) Apply(ev *stages.Event) (changed bool) {
 		w.evaluator.forget()
 		w.shown = false
 	}
+	w.busy = false
 	return changed
+}
+
+// renew forgets everything about the last event, at which something panicked: the graph has refused that one and goes
+// on with this worker, and neither its data nor half of a program's state may show in the next event.
+func (w *Worker) renew() {
+	w.env = env{gateway: w.env.gateway, want: w.env.want}
+	w.evaluator, w.shown = evaluator{timeout: w.limits.timeout}, false
+	w.deadline.stop()
+	w.deadline = deadline{}
+	w.out, w.pairs = nil, nil
+	for i := range w.rules {
+		if r := &w.rules[i]; r.data != nil {
+			r.run = r.data.newRun()
+		}
+	}
 }
 
 // step applies one rule, and keeps the books.
@@ -92,6 +112,7 @@ func (w *Worker) step(r *workerRule, ev *stages.Event) Result {
 		}
 	}
 	r.counts.add(result)
+	clear(r.values) // they may be views of the event
 	return result
 }
 
@@ -174,6 +195,9 @@ func (w *Worker) holds(c *condition, ev *stages.Event) (bool, error) {
 }
 
 func (w *Worker) text(p *exprProgram, ev *stages.Event) (string, error) {
+	if p.quick != nil {
+		return p.quick(ev), nil
+	}
 	w.show(ev)
 	v, err := w.evaluator.run(p, &w.env)
 	if err != nil {
@@ -214,6 +238,7 @@ func (w *Worker) fail(r *workerRule, ev *stages.Event, err error) Result {
 		ev.RefuseFor(stages.AtTransform, stages.Overloaded, stages.Overloaded.Retry())
 		return Overloaded
 	}
+	clear(w.pairs)
 	reason, result := stages.TransformFailed, Failed
 	switch {
 	case errors.Is(err, errLimit):

@@ -301,3 +301,36 @@ func TestMetrics(t *testing.T) {
 		t.Error("no time was taken")
 	}
 }
+
+// FuzzRules: whatever the data is, rules leave events that keep the API's rules, with data that is JSON.
+func FuzzRules(f *testing.F) {
+	for _, seed := range []string{sampleData, "{}", "[]", "1e400", `{"a":{"a":{"a":[1,{"b":null}]}},"s":"\ud800\xff"}`, `[[1,"x"],[[],{}]]`, "nul", ""} {
+		f.Add([]byte(seed))
+	}
+	w, memory := newWorker(f,
+		RuleConfig{JQ: `.a |= (.b // tojson)`, OnError: Pass},
+		RuleConfig{JQ: `walk(if type == "string" then gsub("[a-z]+"; "<\(.)>") elif type == "number" then . + 1 end)`, OnError: Pass},
+		RuleConfig{JQ: `[.. | scalars] | sort | unique | . - [null] | {n: length, all: map(tostring) | join(",")}`, OnError: Pass, Match: `type == "b"`},
+		RuleConfig{Expr: `{"k": kind(data), "d": data, "s": string(data)}`, OnError: Pass},
+		RuleConfig{Set: `subject=string(data.d); metadata.x=data.k; partition_key=data.s`, OnError: Pass},
+		RuleConfig{Expr: `data.d`, OnError: Pass})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 10_000 {
+			return
+		}
+		for _, typ := range []string{"a", "b"} {
+			ev := newEvent(string(data))
+			ev.Type.Value = []byte(typ)
+			memory.taken = 0
+			if !w.Apply(ev) && string(ev.Data) != string(data) {
+				t.Fatalf("%q became %q, and nobody says so", data, ev.Data)
+			}
+			if d := stages.CheckEvent(ev); !ev.Open() || d != nil {
+				t.Fatalf("%q: %v %+v", data, ev.Verdict, d)
+			}
+			if string(ev.Data) != string(data) && !json.Valid(ev.Data) {
+				t.Fatalf("%q became %q", data, ev.Data)
+			}
+		}
+	})
+}

@@ -235,7 +235,7 @@ type Schema struct {
 	Definition string `protobuf:"bytes,5,opt,name=definition,proto3" json:"definition,omitempty"`
 	// The schemas that `definition` imports.
 	References []*SchemaReference `protobuf:"bytes,6,rep,name=references,proto3" json:"references,omitempty"`
-	// The rule for the subject's next version.
+	// The rule for the subject's next version. Left out in lists.
 	Compatibility Compatibility `protobuf:"varint,7,opt,name=compatibility,proto3,enum=schema.v1.Compatibility" json:"compatibility,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

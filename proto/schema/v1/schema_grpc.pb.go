@@ -36,7 +36,8 @@ const (
 // *versions* count from 1, and a *schema id* names one schema text in the whole registry.
 type SchemaServiceClient interface {
 	// Tells what the gateway would answer to this event: validation, schema, rules and routing run; nothing is
-	// written to Kafka and no limit is charged. The call itself ends OK also for a bad event; the verdict is in
+	// written to Kafka and no limit is charged. Dry runs take turns: while one is under way, others wait for
+	// ADMISSION_TIMEOUT and are then refused with RESOURCE_EXHAUSTED. The call itself ends OK also for a bad event; the verdict is in
 	// the response.
 	ValidateEvent(ctx context.Context, in *ValidateEventRequest, opts ...grpc.CallOption) (*ValidateEventResponse, error)
 	// Lists subjects with their latest version, by name.
@@ -106,7 +107,8 @@ func (c *schemaServiceClient) RegisterSchema(ctx context.Context, in *RegisterSc
 // *versions* count from 1, and a *schema id* names one schema text in the whole registry.
 type SchemaServiceServer interface {
 	// Tells what the gateway would answer to this event: validation, schema, rules and routing run; nothing is
-	// written to Kafka and no limit is charged. The call itself ends OK also for a bad event; the verdict is in
+	// written to Kafka and no limit is charged. Dry runs take turns: while one is under way, others wait for
+	// ADMISSION_TIMEOUT and are then refused with RESOURCE_EXHAUSTED. The call itself ends OK also for a bad event; the verdict is in
 	// the response.
 	ValidateEvent(context.Context, *ValidateEventRequest) (*ValidateEventResponse, error)
 	// Lists subjects with their latest version, by name.
