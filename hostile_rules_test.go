@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -43,12 +44,21 @@ func numbers(n string) string {
 	return fmt.Sprintf(`{"n":%s,"l":[%s1]}`, n, strings.Repeat("1,", 999))
 }
 
-// runsAway sends an event that the rule of its type runs away with, then one that it is fine with.
+// runsAway sends an event that the rule of its type runs away with, then one that it is fine with. Both answers are there
+// within a second: TRANSFORM_TIMEOUT is 50 ms.
 func runsAway(eventType, hostile, harmless string) func(*rawClient) string {
 	event := func(data string) []byte {
 		return eventWith(func(e *eventv1.Event) { e.Type, e.Data = eventType, []byte(data) })
 	}
-	return body(streamMethod, join(event(hostile), event(harmless)))
+	send := body(streamMethod, join(event(hostile), event(harmless)))
+	return func(c *rawClient) string {
+		began := time.Now()
+		answer := send(c)
+		if took := time.Since(began); took > time.Second {
+			return fmt.Sprintf("%s after %v", answer, took)
+		}
+		return answer
+	}
 }
 
 var hostileRules = newHostileTable("TestHostileRules", runawayRules, []hostileRow{
