@@ -372,7 +372,13 @@ func TestClose(t *testing.T) {
 			t.Fatal("Check waits for a cache that is closed")
 		}
 		mustRefuse(t, ev, stages.SchemaUnavailable)
+		asked := m.asked()
 		mustRefuse(t, h.settle(naming("7", good)), stages.SchemaUnavailable)
+		later(time.Minute)
+		mustRefuse(t, h.settle(event(good)), stages.SchemaUnavailable)
+		if n := m.asked(); n != asked {
+			t.Fatal("a closed cache asks the registry")
+		}
 	})
 }
 
