@@ -52,8 +52,9 @@ func newHostileTable(test string, settings []string, rows []hostileRow) *hostile
 	return h
 }
 
-// run starts a gateway and sends it the rows, one after the other.
-func (h *hostileTable) run(t *testing.T) {
+// run starts a gateway, sends it the rows, one after the other, and returns it.
+func (h *hostileTable) run(t *testing.T) victim {
+	t.Helper()
 	v := startVictim(t, h.settings...)
 	for _, row := range h.rows {
 		t.Run(row.id, func(t *testing.T) {
@@ -67,6 +68,7 @@ func (h *hostileTable) run(t *testing.T) {
 		})
 	}
 	v.atRest(t)
+	return v
 }
 
 // victim is a gateway that hostile inputs are sent to.
