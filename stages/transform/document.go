@@ -52,6 +52,8 @@ type document struct {
 	// the same when they are many; made when first needed.
 	lie   []lying
 	moved map[unsafe.Pointer]uint32
+	// long: lie has numbers of more than maxNumber characters too.
+	long bool
 
 	decoder jsontext.Decoder
 	reader  bytes.Buffer
@@ -128,7 +130,7 @@ func (d *document) reset() {
 		d.lie = nil
 	}
 	clear(d.lie)
-	d.lie, d.moved = d.lie[:0], nil
+	d.lie, d.moved, d.long = d.lie[:0], nil, false
 	d.strings.reset()
 	d.ints.reset()
 	d.floats.reset()
@@ -200,7 +202,10 @@ func (d *document) readValue(want *wanted, depth int) error {
 			return err
 		}
 		at = d.offset() - uint32(len(raw))
-		value = d.scalar(kind, raw)
+		if value = d.scalar(kind, raw); kind == '0' && len(raw) > maxNumber {
+			d.lie = append(d.lie, lying{wordOf(value).data, uint32(i)})
+			d.long = true
+		}
 	}
 	if err != nil {
 		return err
@@ -316,7 +321,21 @@ func verbatim(b []byte) bool {
 	return all < utf8.RuneSelf || utf8.Valid(b)
 }
 
-// number is a number of JSON as one that loses nothing: int, float64, or its text.
+// maxNumber is the most characters of a number that programs get as it is. gojq makes a big.Int of its text at each
+// use, in time that grows with the square of it: 1,000 digits take some 10 us, 880,000 took seconds. Numbers that mean
+// something are shorter: a key of 2,048 bits has 617 digits.
+const maxNumber = 1000
+
+// longNumber is the float that is nearest; beyond all floats it is the largest, as with the literals of jq.
+func longNumber(text string) float64 {
+	// Not the text itself: of more than 800 digits before an exponent strconv forgets how many there are.
+	digits, exponent := decimal(text)
+	f, _ := strconv.ParseFloat("0."+digits+"e"+strconv.Itoa(exponent), 64)
+	return math.Copysign(min(f, math.MaxFloat64), float64(1-2*strings.Count(text[:1], "-")))
+}
+
+// number is a number of JSON as one that loses nothing: int, float64, or its text. Only those longer than maxNumber are
+// the nearest float.
 func (d *document) number(text string) any {
 	n, digits, fraction := plainNumber(text)
 	switch {
@@ -325,6 +344,9 @@ func (d *document) number(text string) any {
 		return intBox.at(d.ints.put(n))
 	default: // both parts are exact, so their quotient is the float that is nearest to the number
 		return floatBox.at(d.floats.put(float64(n) / tens[fraction]))
+	}
+	if len(text) > maxNumber {
+		return floatBox.at(d.floats.put(longNumber(text)))
 	}
 	if n, err := strconv.Atoi(text); err == nil && n != 0 { // -0 as an int would lose its sign
 		return intBox.at(d.ints.put(n))
@@ -388,12 +410,16 @@ func exactFloat(text string) (float64, bool) {
 	return f, digits == back && exponent == backExponent
 }
 
+// maxPower is more than a number's digits can make up for.
+const maxPower = 1 << 40
+
 // decimal takes a number apart: its digits without zeros at the ends, and the power of ten before the first one.
 func decimal(text string) (digits string, exponent int) {
 	mantissa, power := text, 0
 	if i := strings.IndexAny(text, "eE"); i >= 0 {
 		mantissa = text[:i]
-		power, _ = strconv.Atoi(text[i+1:]) // one that does not fit makes a float of 0 or none at all
+		power, _ = strconv.Atoi(text[i+1:])          // the nearest int if it does not fit
+		power = max(-maxPower, min(power, maxPower)) // beyond which a float is 0 or none at all
 	}
 	whole, fraction, _ := strings.Cut(strings.TrimPrefix(mantissa, "-"), ".")
 	digits = strings.TrimLeft(whole+fraction, "0")

@@ -260,6 +260,7 @@ var asks = map[string]func(m *meter, v, argument any) error{
 	"add":       askAdd,
 	"join":      askJoinJQ,
 	"explode":   func(m *meter, v, _ any) error { s, _ := v.(string); return m.take(24 * len(s)) }, // a number for each rune
+	"fromjson":  askParse,
 	"square":    askSquareOf,
 	"search":    askSearch,
 	"transpose": askTranspose,
@@ -280,6 +281,26 @@ func askText(m *meter, v, _ any) error {
 		return m.work(words * words)
 	}
 	return nil
+}
+
+// askParse is for texts that are read as JSON. What a number of n digits takes grows with the square of n.
+func askParse(m *meter, v, _ any) error {
+	s, _ := v.(string)
+	if err := m.take(24 * len(s)); err != nil {
+		return err
+	}
+	digits := 0
+	for i := range len(s) {
+		if s[i]-'0' <= 9 {
+			digits++
+			continue
+		}
+		if err := m.work(digits * digits / 100); err != nil {
+			return err
+		}
+		digits = 0
+	}
+	return m.work(digits * digits / 100)
 }
 
 // askAdd is for add, which puts all elements together.
@@ -377,11 +398,11 @@ func askTranspose(m *meter, v, _ any) error {
 }
 
 func askSort(m *meter, v, _ any) error {
-	n := lengthOf(v)
+	n, before := lengthOf(v), m.steps
 	if err := m.weigh(v, elementBytes); err != nil {
 		return err
 	}
-	return m.work(2 * n * bits.Len(uint(n)))
+	return m.work(2 * int(m.steps-before) * bits.Len(uint(n)))
 }
 
 // askFar is for a path that may be set, or an index of one: an array is made up to it.

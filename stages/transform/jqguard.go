@@ -358,7 +358,7 @@ func (g *guardedJQ) replace(t *gojq.Term, q *gojq.Query) {
 // ask about its value too.
 var asked = map[string]string{
 	"tojson/0": "tojson", "tostring/0": "tojson", "format/1": "tojson", "add/0": "add", "join/1": "join", "flatten/0": "walk",
-	"flatten/1": "walk", "implode/0": "walk", "explode/0": "explode", "split/1": "explode", "fromjson/0": "explode",
+	"flatten/1": "walk", "implode/0": "walk", "explode/0": "explode", "split/1": "explode", "fromjson/0": "fromjson", "tonumber/0": "fromjson",
 	"contains/1": "square", "inside/1": "square", "index/1": "search", "rindex/1": "search", "indices/1": "search",
 	"transpose/0": "transpose", "sort/0": "sort", "sort_by/1": "sort", "group_by/1": "sort", "unique/0": "sort", "unique_by/1": "sort",
 	"min/0": "walk", "max/0": "walk", "min_by/1": "walk", "max_by/1": "walk", "delpaths/1": "walk", "del/1": "walk",

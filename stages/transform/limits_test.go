@@ -21,6 +21,8 @@ var (
 	allOthers   = others(60_000)
 	manySpaces  = `"` + strings.Repeat(" ", 450_000) + `"`
 	manyRows    = `[[` + strings.Repeat("1,", 112_000) + `1]` + strings.Repeat(",[]", 75_000) + `]`
+	longDigits  = `{"s":"` + strings.Repeat("7", 880_000) + `"}`
+	longRow     = "[" + strings.Repeat(strings.Repeat("7", 999)+",", 880) + "1]"
 	longTexts   = `{"s":"` + strings.Repeat("x", 225_000) + `","l":[` + strings.Repeat(`"",`, 75_000) + `""]}`
 )
 
@@ -84,6 +86,10 @@ var runaways = []struct {
 	{"JQ", "gsub", `gsub(" "; "")`, manySpaces},
 	{"JQ", "matches", `[match(" "; "g")] | length`, manySpaces},
 	{"JQ", "transposed", "transpose | length", manyRows},
+	{"JQ", "a number of a text", ".s | tonumber", longDigits},
+	{"JQ", "JSON of a text", ".s | fromjson", longDigits},
+	{"JQ", "sorted numbers", "sort", longRow},
+	{"JQ", "unique numbers", "unique", longRow},
 	{"JQ", "joined", ". as $x | .l | join($x.s) | length", longTexts},
 
 	{"EXPR", "endless range", "1..1000000000", "1"},

@@ -6,6 +6,7 @@ package transform
 // large (docs/adr/0010).
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -89,6 +90,10 @@ func (m *meter) look() error {
 // [., .] of [., .] and so on. per is what is made for each value; texts count in full.
 func (m *meter) weigh(v any, per int) error { return m.weighAt(v, per, 0) }
 
+// numberSteps is what comparing a number takes that programs get as its text, since gojq parses it each time: 0.9 us for
+// 20 digits, 2.2 for 100, 27 for 1,000.
+func numberSteps(n json.Number) int { return 60 + 3*len(n) }
+
 func (m *meter) weighAt(v any, per, depth int) error {
 	if depth > maxDepth {
 		m.spent = fmt.Errorf("%w: values nest deeper than %d levels", errLimit, maxDepth)
@@ -103,6 +108,8 @@ func (m *meter) weighAt(v any, per, depth int) error {
 	switch v := v.(type) {
 	case string:
 		return m.take(len(v))
+	case json.Number:
+		return m.work(numberSteps(v))
 	case []any:
 		for _, element := range v {
 			if err := m.weighAt(element, per, depth+1); err != nil {
