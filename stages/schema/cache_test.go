@@ -136,7 +136,7 @@ func TestRegistryAway(t *testing.T) {
 				unknown := event(good)
 				unknown.Type.Value = []byte("order.deleted")
 				mustBe(t, h.settle(unknown), c.unknown)
-				h.settle(event(good)) // starts the refresh
+				mustBe(t, h.settle(event(good)), c.known) // it starts the refresh
 				synctest.Wait()
 				mustBe(t, h.settle(event(good)), c.known)
 
