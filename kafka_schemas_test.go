@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -35,7 +36,7 @@ const (
 	avroBroken = `{"type":"record","name":"Ticket","fields":[{"name":"id","type":"string"},{"name":"seat","type":"int"}]}`
 )
 
-var languages = []language{
+var allLanguages = []language{
 	{"json-value", schemav1.SchemaType_SCHEMA_TYPE_JSON, orderSchema, `{"id":"1","total":2}`, `{"total":-2}`, ""},
 	{"avro-value", schemav1.SchemaType_SCHEMA_TYPE_AVRO, avroTicket, "\x04ab", "\x05ab", ""},
 	{"proto-value", schemav1.SchemaType_SCHEMA_TYPE_PROTOBUF, "syntax = \"proto3\";\nmessage Ticket { string id = 1; }\n", "\n\x01a", "\n\x09a", "\x00"},
@@ -73,6 +74,30 @@ func (g schemaGateway) refused(subject, data string, code codes.Code, reason str
 	}
 }
 
+// during sends events while something else goes on, and returns the errors.
+func (g schemaGateway) during(do func(), send func() error) (failed []error) {
+	over, sent := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(sent)
+		ticker := time.NewTicker(10 * time.Millisecond)
+		defer ticker.Stop()
+		for {
+			if err := send(); err != nil {
+				failed = append(failed, err)
+			}
+			select {
+			case <-over:
+				return
+			case <-ticker.C:
+			}
+		}
+	}()
+	do()
+	close(over)
+	<-sent
+	return failed
+}
+
 func TestKafkaSchemas(t *testing.T) {
 	c := kafkatest.Shared(t)
 	registry := kafkatest.StartRegistry(t, c.Addrs()...)
@@ -81,15 +106,22 @@ func TestKafkaSchemas(t *testing.T) {
 	conn := dialGateway(t, p)
 	g := schemaGateway{p, t, gatewayv1.NewEventGatewayClient(conn), schemav1.NewSchemaServiceClient(conn)}
 
+	languages := slices.Clone(allLanguages)
 	want := map[string][]string{} // by subject, the values in the order in which they were acknowledged
 	ids := map[string]int32{}
+	store := func(l language) error {
+		err := g.send(l.subject, l.good)
+		if err == nil {
+			prefix := bigendian.BigEndian.AppendUint32([]byte{0}, uint32(ids[l.subject]))
+			want[l.subject] = append(want[l.subject], string(prefix)+l.indexes+l.good)
+		}
+		return err
+	}
 	stored := func(l language) {
 		t.Helper()
-		if err := g.send(l.subject, l.good); err != nil {
+		if err := store(l); err != nil {
 			t.Fatalf("%s: %v", l.subject, err)
 		}
-		value := bigendian.BigEndian.AppendUint32([]byte{0}, uint32(ids[l.subject]))
-		want[l.subject] = append(want[l.subject], string(value)+l.indexes+l.good)
 	}
 	for _, l := range languages {
 		s, err := g.register(l.subject, l.schemaType, l.definition)
@@ -113,10 +145,8 @@ func TestKafkaSchemas(t *testing.T) {
 		t.Fatalf("a version that can: %v, %v", second, err)
 	}
 	// The next event has the registry asked again, and is itself still held against the version before.
-	const priced = "\x04ab\x0e"
-	eventually(t, "the second version", func() bool { return g.send(avro.subject, priced) == nil })
-	ids[avro.subject], languages[1].good = second.Id, priced
-	want[avro.subject] = append(want[avro.subject], string(bigendian.BigEndian.AppendUint32([]byte{0}, uint32(second.Id)))+priced)
+	ids[avro.subject], languages[1].good = second.Id, "\x04ab\x0e"
+	eventually(t, "the second version", func() bool { return store(languages[1]) == nil })
 
 	registry.Kill()
 	g.refused("unseen-value", "{}", codes.Unavailable, "SCHEMA_UNAVAILABLE")
@@ -133,7 +163,10 @@ func TestKafkaSchemas(t *testing.T) {
 	})
 	g.refused(avro.subject, avro.bad, codes.InvalidArgument, "SCHEMA_VIOLATION")
 
-	registry.Restart()
+	// Before it has read its topic, the registry says that it has nothing.
+	for _, err := range g.during(registry.Restart, func() error { return store(languages[0]) }) {
+		t.Errorf("while the registry starts: %v", err)
+	}
 	eventually(t, "the registry's answer about an unknown schema", func() bool {
 		return errorInfoReason(g.send("unseen-value", "{}")) == "SCHEMA_NOT_FOUND"
 	})

@@ -314,6 +314,44 @@ func TestMissingIsNotDefiniteWhileAway(t *testing.T) {
 	})
 }
 
+// TestStartingRegistry: a registry that has not read its schemas yet says that it does not have them. What is known is used
+// for a while longer, and not beyond: subjects are deleted, too.
+func TestStartingRegistry(t *testing.T) {
+	for _, required := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			m := newMemory()
+			m.add("events-value", JSON, orders)
+			cfg := config()
+			cfg.Required = required
+			h := start(t, cfg, m)
+			ask := func() *stages.Event {
+				h.settle(event(good)) // has the registry asked again
+				synctest.Wait()
+				return h.settle(event(good))
+			}
+			mustPass(t, ask(), "events-value", 1)
+			later(2 * time.Hour)
+			m.fail(fmt.Errorf("%w: it starts", ErrNotFound))
+			mustPass(t, ask(), "events-value", 1)
+			later(forgetAfter - 2*tick)
+			mustPass(t, ask(), "events-value", 1)
+			m.fail(nil)
+			later(staleRetry + tick)
+			mustPass(t, ask(), "events-value", 1)
+
+			later(2 * time.Hour)
+			m.fail(fmt.Errorf("%w: it was deleted", ErrNotFound))
+			mustPass(t, ask(), "events-value", 1)
+			later(forgetAfter + tick)
+			if ev := ask(); required {
+				mustRefuse(t, ev, stages.SchemaNotFound)
+			} else {
+				mustGoUnchecked(t, ev)
+			}
+		})
+	}
+}
+
 // TestSameTextIsNotCompiledAgain: what events get stays the same object.
 func TestSameTextIsNotCompiledAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -61,9 +61,11 @@ type entry struct {
 	// pinned: the one subject of a template without attributes; it is never evicted.
 	pinned bool
 
-	// known and knownDigest are what was last compiled. They belong to the fetch that is under way.
+	// known and knownDigest are what was last compiled, and gone is since when the registry has said, every time that
+	// it was asked, that it does not have it; 0 = it has it. They belong to the fetch that is under way.
 	known       *answer
 	knownDigest digest
+	gone        int64
 
 	// again: the answer of the fetch under way may be old already. overdue: it takes too long to wait for.
 	// waiting are the workers to wake. All three are under the cache's lock.

@@ -23,6 +23,9 @@ const (
 	grace = 100 * time.Millisecond
 	// maxSearched is how many versions are searched for a $id, the newest first.
 	maxSearched = 20
+	// forgetAfter is how long a schema that is known is used although the registry says that it does not have it.
+	// Registries that keep their schemas in Kafka say so while they start: Apicurio for a second, with few schemas.
+	forgetAfter = 30 * time.Second
 )
 
 // fetch asks the registry about the entry, and publishes the answer.
@@ -57,7 +60,7 @@ func (c *Cache) ask(ctx context.Context, e *entry) (a *answer, weight int) {
 	if err == nil {
 		b, err = gather(ctx, c.registry, text)
 	}
-	if err != nil {
+	if err = c.doubt(e, err); err != nil {
 		return c.refusal(e, err), c.keptWeight(e, err)
 	}
 	sum := b.digest()
@@ -76,6 +79,22 @@ func (c *Cache) ask(ctx context.Context, e *entry) (a *answer, weight int) {
 	}
 	e.known, e.knownDigest = a, sum
 	return a, a.weight()
+}
+
+// doubt is the error of a fetch, without what is not to be believed yet: that a schema which is known is gone.
+func (c *Cache) doubt(e *entry, err error) error {
+	if !errors.Is(err, ErrNotFound) || e.known == nil || e.known.kind != usable {
+		e.gone = 0
+		return err
+	}
+	now := c.exactNow()
+	if e.gone == 0 {
+		e.gone = now
+	}
+	if now-e.gone >= int64(forgetAfter) {
+		return err
+	}
+	return fmt.Errorf("%w: it says that it does not have a schema that it had: %v", ErrUnavailable, err) //nolint:errorlint // not definite
 }
 
 // look finds the text that a name stands for.
