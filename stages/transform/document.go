@@ -14,6 +14,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 	"unsafe"
 
@@ -23,6 +24,10 @@ import (
 // maxDepth bounds how deep values may nest, in data and in what programs make of it: programs and the encoder
 // recurse. encoding/json allows 10,000; nobody writes 100 by hand.
 const maxDepth = 1000
+
+// maxNodes bounds the values of one event's data that are built for programs, of some 150 bytes each: 900 KB of "[],"
+// would make 50 MB for each worker, and nobody shapes events with as many values. A schema's documents have the same bound.
+const maxNodes = 100_000
 
 // node is one value of a document, in the order of the text.
 type node struct {
@@ -48,6 +53,8 @@ type lying struct {
 type document struct {
 	data  []byte
 	nodes []node
+	// until is when reading has to end, by clock; 0 for never.
+	until time.Duration
 	// lie has where objects and arrays lie in memory, so that they are found where a program has put them. moved has
 	// the same when they are many; made when first needed.
 	lie   []lying
@@ -160,6 +167,9 @@ func (d *document) reset() {
 
 // describe is a decoder's error in our words: what is wrong, and where.
 func describe(err error) error {
+	if errors.Is(err, errLimit) {
+		return err
+	}
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) {
 		return fmt.Errorf("data is not JSON: %w at byte %d", syntax.Err, syntax.ByteOffset)
@@ -187,6 +197,11 @@ func (d *document) readValue(want *wanted, depth int) error {
 		return fmt.Errorf("values nest deeper than the %d levels that are allowed, at byte %d", maxDepth, d.offset())
 	}
 	i := len(d.nodes)
+	if i%stepsPerLook == stepsPerLook-1 {
+		if err := d.look(); err != nil {
+			return err
+		}
+	}
 	d.nodes = append(d.nodes, node{})
 	var value any
 	var at uint32
@@ -212,6 +227,17 @@ func (d *document) readValue(want *wanted, depth int) error {
 	}
 	n := &d.nodes[i]
 	n.value, n.at, n.end, n.next = value, at, d.offset(), uint32(len(d.nodes))
+	return nil
+}
+
+// look says whether reading may go on.
+func (d *document) look() error {
+	if len(d.nodes) > maxNodes {
+		return fmt.Errorf("%w: data has more than the %d values that programs can have", errLimit, maxNodes)
+	}
+	if d.until != 0 && clock() > d.until {
+		return fmt.Errorf("%w: reading data takes more than the time for one event (TRANSFORM_TIMEOUT)", errLimit)
+	}
 	return nil
 }
 

@@ -14,13 +14,13 @@ import (
 	"github.com/event-gateway/event-gateway/stages"
 )
 
-// hostile data for rules that look harmless: 450 KB each.
+// hostile data for rules that look harmless: up to 900 KB, and up to the values that programs can have.
 var (
-	manyNumbers = "[" + strings.Repeat("1,", 225_000) + "1]"
-	twoLists    = `{"a":[` + strings.Repeat("1,", 112_000) + `1],"b":[` + strings.Repeat("2,", 112_000) + "2]}"
+	manyNumbers = "[" + strings.Repeat("1,", 99_000) + "1]"
+	twoLists    = `{"a":[` + strings.Repeat("1,", 49_000) + `1],"b":[` + strings.Repeat("2,", 49_000) + "2]}"
 	allOthers   = others(60_000)
 	manySpaces  = `"` + strings.Repeat(" ", 450_000) + `"`
-	manyRows    = `[[` + strings.Repeat("1,", 112_000) + `1]` + strings.Repeat(",[]", 75_000) + `]`
+	manyRows    = `[[` + strings.Repeat("1,", 20_000) + `1]` + strings.Repeat(",[]", 20_000) + `]`
 	longDigits  = `{"s":"` + strings.Repeat("7", 880_000) + `"}`
 	longRow     = "[" + strings.Repeat(strings.Repeat("7", 999)+",", 880) + "1]"
 	longTexts   = `{"s":"` + strings.Repeat("x", 225_000) + `","l":[` + strings.Repeat(`"",`, 75_000) + `""]}`
@@ -86,6 +86,9 @@ var runaways = []struct {
 	{"JQ", "gsub", `gsub(" "; "")`, manySpaces},
 	{"JQ", "matches", `[match(" "; "g")] | length`, manySpaces},
 	{"JQ", "transposed", "transpose | length", manyRows},
+	{"JQ", "many values", ".ok = 1", "[" + strings.Repeat("[],", 299_000) + "1]"},
+	{"EXPR", "many values", "data", "[" + strings.Repeat("[],", 299_000) + "1]"},
+	{"FILTER", "many values", "data.s == 1", "[" + strings.Repeat("[],", 299_000) + "1]"},
 	{"JQ", "a number of a text", ".s | tonumber", longDigits},
 	{"JQ", "JSON of a text", ".s | fromjson", longDigits},
 	{"JQ", "sorted numbers", "sort", longRow},
@@ -167,6 +170,11 @@ func TestRunaways(t *testing.T) {
 			took := time.Since(started)
 			runtime.ReadMemStats(&after)
 			mustEnd(t, ev, Reject, stages.TransformLimit, c.language)
+			message := ev.Verdict.Detail.Message
+			unread := strings.Contains(message, "that programs can have") || strings.Contains(message, "reading data")
+			if unread != (c.name == "many values") {
+				t.Errorf("ended with %s", ev.Verdict.Detail.Message)
+			}
 			// Of what is made some is garbage; here, on a busy machine, 390 ms and 110 MiB were the most.
 			made := (after.TotalAlloc - before.TotalAlloc) >> 20
 			t.Logf("%v, %d MiB: %s", took, made, ev.Verdict.Detail.Message)

@@ -4,6 +4,7 @@ package transform
 // written as they were received.
 
 import (
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -61,4 +62,24 @@ func TestLongNumbersKeepTheirDigits(t *testing.T) {
 				ev.Data[max(0, len(ev.Data)-60):], len(c.want))
 		}
 	}
+}
+
+func TestReadingEndsInTime(t *testing.T) {
+	d := document{until: clock()}
+	_, err := d.read([]byte("["+strings.Repeat("1,", stepsPerLook)+"1]"), nil)
+	if !errors.Is(err, errLimit) || !strings.Contains(err.Error(), "TRANSFORM_TIMEOUT") {
+		t.Errorf("read: %v", err)
+	}
+	d.until = 0
+	if v, err := d.read([]byte("["+strings.Repeat("1,", maxNodes-100)+"1]"), nil); err != nil || len(v.([]any)) != maxNodes-99 {
+		t.Errorf("read: %v", err)
+	}
+	// Rules give reading their own time.
+	r, problems := Compile(Config{Rules: []RuleConfig{{JQ: "length"}}, Timeout: time.Nanosecond}, Options{Topics: someTopics, MaxEventBytes: 900_000})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	ev := newEvent("[" + strings.Repeat("1,", stepsPerLook) + "1]")
+	r.NewWorker(stages.NewTopics(someTopics...), &heap{}).Apply(ev)
+	mustEnd(t, ev, Reject, stages.TransformLimit, "JQ: limit: reading data")
 }
