@@ -8,6 +8,7 @@ package transform
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"time"
 )
 
@@ -106,6 +107,8 @@ func (m *meter) weighAt(v any, per, depth int) error {
 		return err
 	}
 	switch v := v.(type) {
+	case nil, bool, int, float64:
+		return nil
 	case string:
 		return m.take(len(v))
 	case json.Number:
@@ -122,6 +125,27 @@ func (m *meter) weighAt(v any, per, depth int) error {
 				return err
 			}
 			if err := m.weighAt(value, per, depth+1); err != nil {
+				return err
+			}
+		}
+	default:
+		return m.weighOther(reflect.ValueOf(v), per, depth)
+	}
+	return nil
+}
+
+// weighOther is for the types that expr's functions make: a []string, a [][2]any, a map[any][]any.
+func (m *meter) weighOther(v reflect.Value, per, depth int) error {
+	switch v.Kind() {
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			if err := m.weighAt(v.Index(i).Interface(), per, depth+1); err != nil {
+				return err
+			}
+		}
+	case reflect.Map:
+		for all := v.MapRange(); all.Next(); {
+			if err := firstError(m.weighAt(all.Key().Interface(), per, depth+1), m.weighAt(all.Value().Interface(), per, depth+1)); err != nil {
 				return err
 			}
 		}
