@@ -25,8 +25,9 @@ var (
 	longRow     = "[" + strings.Repeat(strings.Repeat("7", 999)+",", 880) + "1]"
 	// jsonText has JSON in a text, and a pattern.
 	jsonText = `{"s":"[` + strings.Repeat("1,", 200_000) + `1]","p":"(.{0,30}x){20}$"}`
-	// shared is an expr of 2^100 values, in few bytes.
+	// shared and sharedJQ make 2^100 values, in few bytes.
 	shared    = `reduce(1..100, [#acc, #acc], 1)`
+	sharedJQ  = "reduce range(100) as $i (1; [., .])"
 	longTexts = `{"s":"` + strings.Repeat("x", 225_000) + `","l":[` + strings.Repeat(`"",`, 75_000) + `""]}`
 )
 
@@ -90,6 +91,23 @@ var runaways = []struct {
 	{"JQ", "gsub", `gsub(" "; "")`, manySpaces},
 	{"JQ", "matches", `[match(" "; "g")] | length`, manySpaces},
 	{"JQ", "transposed", "transpose | length", manyRows},
+	{"JQ", "shared values as keys", "[1,2] | sort_by(" + sharedJQ + ")", "1"},
+	{"JQ", "shared values as keys of min_by", "[1,2] | min_by(" + sharedJQ + ")", "1"},
+	{"JQ", "shared values as keys of max_by", "[1,2] | max_by(" + sharedJQ + ")", "1"},
+	{"JQ", "shared values as keys of group_by", "[1,2] | group_by(" + sharedJQ + ")", "1"},
+	{"JQ", "shared values as keys of unique_by", "[1,2] | unique_by(" + sharedJQ + ")", "1"},
+	{"JQ", "shared values as an index", "(" + sharedJQ + ") as $s | [$s] | .[[$s]]", "1"},
+	{"JQ", "shared values as a part of a path", "(" + sharedJQ + ") as $s | [$s, 1] | getpath([[$s]])", "1"},
+	{"JQ", "shared values as paths", "(" + sharedJQ + ") as $s | [1] | delpaths([$s, $s])", "1"},
+	{"JQ", "shared values, searched for", "(" + sharedJQ + ") as $s | " + sharedJQ + " | IN($s)", "1"},
+	{"JQ", "shared values, searched for in others", "(" + sharedJQ + ") as $s | IN($s; " + sharedJQ + ")", "1"},
+	{"JQ", "shared values, searched for by halves", "(" + sharedJQ + ") as $s | [" + sharedJQ + "] | bsearch($s)", "1"},
+	{"JQ", "a long index", ". as $d | .[($d[:20000] + [2])]", manyNumbers},
+	{"JQ", "a long index into what is made", "[range(100000) | 1] | .[.[:100] + [2]]", "1"},
+	{"JQ", "flattened again and again", ". as $d | [range(1e5) | $d | flatten | length]", manyNumbers},
+	{"JQ", "sliced again and again", ". as $d | [range(1e5) | $d[1:2]]", manySpaces},
+	{"JQ", "pattern", `.s | test("(.{0,30}x){20}$")`, jsonText},
+	{"JQ", "pattern of data", `.p as $p | .s | test($p)`, jsonText},
 	{"JQ", "many values", ".ok = 1", "[" + strings.Repeat("[],", 299_000) + "1]"},
 	{"EXPR", "many values", "data", "[" + strings.Repeat("[],", 299_000) + "1]"},
 	{"FILTER", "many values", "data.s == 1", "[" + strings.Repeat("[],", 299_000) + "1]"},
