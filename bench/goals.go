@@ -37,6 +37,17 @@ var partGoals = []partGoal{
 		microRow{pkg: "stages", name: "Breaker/events=100"}, "plain-gobreaker", 1, 3, false},
 	{"besides: the same by gobreaker asked once a burst, as ours is", "-",
 		microRow{pkg: "stages", name: "Breaker/events=100"}, "plain-gobreaker-once", 0, 0, false},
+	{"a jq rule on a JSON event of 450 B, by encoding/json, gojq, encoding/json", "at most 6 us and 2 times faster",
+		microRow{pkg: "transform", name: "Languages/jq"}, "plain-encoding-json", 2, 6000, true},
+	{"the same, a rule that changes one member", "at most 6 us and 2 times faster",
+		microRow{pkg: "transform", name: "Languages/jq-one-member"}, "plain-encoding-json", 2, 6000, true},
+	{"an expr rule, likewise", "at most 3 us and 2 times faster", microRow{pkg: "transform", name: "Languages/expr"}, "plain-encoding-json", 2, 3000, true},
+	{"a CEL rule, likewise", "at most 3 us and 2 times faster", microRow{pkg: "transform", name: "CEL"}, "plain-encoding-json", 2, 3000, true},
+	{"a template rule, likewise", "at most 3 us and 2 times faster", microRow{pkg: "transform", name: "Template"}, "plain-encoding-json", 2, 3000, true},
+	{"a rule that looks at attributes only: MATCH, FILTER, TOPIC", "at most 300 ns", microRow{pkg: "transform", name: "Rules/match-filter-topic"}, "", 0, 300, false},
+	{"an event that no rule matches", "at most 20 ns", microRow{pkg: "transform", name: "Rules/no-rule-matches"}, "", 0, 20, false},
+	{"two transform workers by one, a load of jq", "at least 1.7 times the throughput",
+		microRow{pkg: "bench", name: "TransformWorkers"}, "plain-one-worker", 1.7, 0, true},
 }
 
 // judgedPattern matches a package's rows that goals are about, with the plain ways beside them; "" where

@@ -14,7 +14,7 @@ type DeadLetter struct {
 	Verdict Verdict
 	// Raw is the encoded event as it was received, valid as long as the event's views. It may be no valid event.
 	Raw []byte
-	// Topic is what the event was meant for; nil when it did not get as far.
+	// Topic is what the event was meant for: transform fills in KAFKA_TOPIC where no rule has chosen another one.
 	Topic *Topic
 	// At is when it was refused.
 	At time.Time

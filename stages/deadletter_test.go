@@ -137,6 +137,9 @@ func TestDeadLettersPass(t *testing.T) {
 	}
 	transform := NewTransform(topics, TransformParts{Letters: letters, Rules: ruleFunc(func(*Event) bool { panic("a rule saw a dead letter") }), Memory: &plainMemory{}})
 	transform.Process(burst)
+	if ev.Letter.Topic != topics.Default {
+		t.Errorf("the letter was meant for %v", ev.Letter.Topic)
+	}
 	if ev.Topic != letters.Topic || ev.Partition.ID != int32(KeyHash([]byte("k"))%5) || !ev.Live() {
 		t.Fatalf("the dead letter is at %v %v, %+v", ev.Topic, ev.Partition, ev.Verdict)
 	}

@@ -134,6 +134,9 @@ func (t *Transform) tooLarge(ev *Event, size int) *Detail {
 
 // lay settles a dead letter. One that its topic cannot take is refused as it would have been without one.
 func (t *Transform) lay(ev *Event) {
+	if ev.Letter.Topic == nil { // no rule has chosen another one
+		ev.Letter.Topic = t.topics.Default
+	}
 	topic := t.parts.Letters.Topic
 	if limit := topic.MaxMessageBytes(); limit > 0 && t.parts.RecordSize != nil && t.parts.RecordSize(ev) > limit {
 		letter := ev.Letter

@@ -183,7 +183,7 @@ func messageOf(r *stages.Result) string {
 	if r.Detail == nil || len(r.Detail.Violations) < 2 {
 		return message
 	}
-	for _, v := range r.Detail.Violations[1:] {
+	for _, v := range shownViolations(r.Detail.Violations)[1:] {
 		message += "; " + withField(validText(v.Field), validText(v.Message))
 	}
 	return message

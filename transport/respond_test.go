@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -82,7 +83,7 @@ func wantResult(m *stages.Message, i int) *gatewayv1.IngestEventResponse {
 				want.ErrorMessage = validText(r.Detail.Field) + ": " + want.ErrorMessage
 			}
 		}
-		for i := 1; r.Detail != nil && i < len(r.Detail.Violations); i++ {
+		for i := 1; r.Detail != nil && i < len(shownViolations(r.Detail.Violations)); i++ {
 			v := r.Detail.Violations[i]
 			want.ErrorMessage += "; " + validText(v.Field) + ": " + validText(v.Message)
 		}
@@ -180,5 +181,21 @@ func TestAcknowledgedAnswersAllocateNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(1000, func() { buffers.Put(encodeBatch(batch)) }); n > 0.1 {
 		t.Errorf("%v allocations a batch answer", n)
+	}
+}
+
+// A status fits the 8 KiB of headers that clients take, whatever was wrong.
+func TestViolationsFitAHeader(t *testing.T) {
+	m := acknowledged(1)
+	d := &stages.Detail{Field: "data/a", Message: strings.Repeat("m", 400)}
+	for range stages.MaxViolations {
+		d.Violations = append(d.Violations, stages.Violation{Field: "data/" + strings.Repeat("f", 300), Message: strings.Repeat("m", 400)})
+	}
+	m.SetVerdict(0, stages.Verdict{Outcome: stages.Refused, Reason: stages.SchemaViolation, Detail: d})
+	if n := proto.Size(resultStatus(m, 0).Proto()) * 4 / 3; n > 6<<10 {
+		t.Errorf("the status takes %d bytes of headers", n)
+	}
+	if n := len(shownViolations(d.Violations)); n != 2 {
+		t.Errorf("%d violations are shown", n)
 	}
 }

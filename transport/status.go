@@ -75,12 +75,27 @@ func (f failure) badRequest() *errdetails.BadRequest {
 		all = []stages.Violation{{Field: f.field, Message: f.message}}
 	}
 	bad := &errdetails.BadRequest{}
-	for _, v := range all {
+	for _, v := range shownViolations(all) {
 		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
 			Field: validText(v.Field), Description: validText(v.Message), Reason: f.reason.String(),
 		})
 	}
 	return bad
+}
+
+// maxShownViolations bounds what is said about one event in bytes, less the last sentence: a status travels in a header, in
+// base64, and many clients take 8 KiB of headers.
+const maxShownViolations = 2 << 10
+
+// shownViolations are the first ones, at least one.
+func shownViolations(all []stages.Violation) []stages.Violation {
+	size := 0
+	for i := range all {
+		if size += len(all[i].Field) + len(all[i].Message); size > maxShownViolations && i > 0 {
+			return all[:i]
+		}
+	}
+	return all
 }
 
 // about takes what a Detail says, which may be nil.

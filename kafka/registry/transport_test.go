@@ -18,7 +18,7 @@ func TestForbiddenAddresses(t *testing.T) {
 		"[fe80::1]:80": true, "[fe80::1%eth0]:80": true, "[febf::1]:80": true, "[fec0::1]:80": false,
 		"[::ffff:169.254.169.254]:80": true, "[64:ff9b::a9fe:a9fe]:80": true, "[64:ff9b::a00:1]:80": false,
 		"[fd00:ec2::254]:80": true, "[fd00:ec2::253]:80": false, "100.100.100.200:80": true, "168.63.129.16:80": true,
-		"nonsense": true,
+		"[::ffff:100.100.100.200]:80": true, "nonsense": true,
 	} {
 		if err := (dialGuard{}).check(address); (err != nil) != refused {
 			t.Errorf("%s: %v, want refused %t", address, err, refused)

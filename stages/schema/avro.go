@@ -78,7 +78,7 @@ func checkAvro(s *avro.Schema, data []byte) *stages.Detail {
 }
 
 func checkAvroJSON(s *avro.Schema, data []byte) *stages.Detail {
-	if _, err := boundJSON(data); err != nil {
+	if err := boundJSON(data); err != nil {
 		return violated(dataField, err.Error())
 	}
 	if !json.Valid(data) {

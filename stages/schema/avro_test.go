@@ -56,23 +56,27 @@ func TestAvroJSON(t *testing.T) {
 	for _, good := range []string{
 		`{"id":4711,"note":null,"to":{"zip":"12345","state":"NEW"},"lines":[1]}`,
 		` {"id":4711,"note":{"string":"x"},"to":{"zip":"12345","state":"NEW"},"lines":[]} `,
+		`{"id":4711,"note":{"string":"\\\"` + strings.Repeat("[", 2*maxDepth) + `\\"},"to":{"zip":"1e9999","state":"NEW"},"lines":[]}`,
 	} {
 		if d := checked(c, typed("application/json; charset=utf-8", good)); d != nil {
 			t.Errorf("%s: %+v", good, d)
 		}
 	}
 	for bad, field := range map[string]string{
-		`{"id":"x","note":null,"to":{"zip":"12345","state":"NEW"},"lines":[1]}`: "data/id",
-		`{"id":1,"note":null,"to":{"zip":"12345","state":"OLD"},"lines":[1]}`:   "data/to/state",
-		`{"id":1,"note":null,"to":{"zip":"12345","state":"NEW"},"lines":[1.5]}`: "data/lines",
-		`{"id":1,"note":null,"to":{"zip":"12345","state":"NEW"}}`:               "data",
-		`{"id":1,"note":null,"to":{"zip":"12345","state":"NEW"},"lines":[]} {}`: "data",
-		`{"id":1,"note":null,"to":{"zip":"12345","state":"NEW"},"lines":[]`:     "data",
+		`{"id":"x","note":null,"to":{"zip":"12345","state":"NEW"},"lines":[1]}`:  "data/id",
+		`{"id":1,"note":null,"to":{"zip":"12345","state":"OLD"},"lines":[1]}`:    "data/to/state",
+		`{"id":1,"note":null,"to":{"zip":"12345","state":"NEW"},"lines":[1.5]}`:  "data/lines",
+		`{"id":1,"note":null,"to":{"zip":"12345","state":"NEW"}}`:                "data",
+		`{"id":1,"note":null,"to":{"zip":"12345","state":"NEW"},"lines":[]} {}`:  "data",
+		`{"id":1,"note":null,"to":{"zip":"12345","state":"NEW"},"lines":[]`:      "data",
+		`{"id":1e401,"note":null,"to":{"zip":"12345","state":"NEW"},"lines":[]}`: "data",
+		strings.Repeat("[", maxDepth+1):                                          "data",
+		`[` + strings.Repeat("1,", maxValues) + `1]`:                             "data",
 		`nonsense`: "data",
 		``:         "data",
 	} {
 		if d := checked(c, typed("application/json", bad)); d == nil || d.Field != field {
-			t.Errorf("%s: %+v, want a violation of %s", bad, d, field)
+			t.Errorf("%.100s: %+v, want a violation of %s", bad, d, field)
 		}
 	}
 }

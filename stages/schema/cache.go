@@ -151,10 +151,11 @@ func newEntry(n name) *entry {
 }
 
 // renew decides about an entry that has no answer, or one that is too old to be believed: it starts a fetch
-// unless one is under way. It returns the answer to give, or says that the worker is to wait.
+// unless one is under way. It returns the answer to give, or says that the worker is to wait. With
+// SCHEMA_ON_UNAVAILABLE=reject nobody uses a schema whose time is over, so the worker waits for the fetch.
 func (c *Cache) renew(w *Worker, e *entry, named bool) (a *answer, wait bool) {
 	a = e.answer.Load()
-	lasts := a != nil && (a.kind == usable || a.kind == missing && !named && !c.cfg.required())
+	lasts := a != nil && (a.kind == usable && c.cfg.OnUnavailable != Reject || a.kind == missing && !named && !c.cfg.required())
 	if lasts && e.fetching.Load() {
 		return a, false
 	}

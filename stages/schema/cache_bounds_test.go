@@ -98,6 +98,7 @@ func TestEviction(t *testing.T) {
 			visit(i)
 			later(tick) // so that no two were used at the same time
 		}
+		mustRefuse(t, h.settle(naming("nothing/1", good)), stages.SchemaNotFound) // used last, and goes first
 		later(tick)
 		visit(0) // used again, so not the one that goes
 		later(time.Second)
@@ -126,6 +127,61 @@ func TestEviction(t *testing.T) {
 			t.Fatalf("the cache has %d entries", n)
 		}
 	})
+}
+
+// TestRefreshesAreBounded: schemas that are all too old at once are not all fetched at once, and are used.
+func TestRefreshesAreBounded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := newMemory()
+		h := start(t, config(), m)
+		for i := range 2 * maxFetches {
+			m.add("s"+strconv.Itoa(i), JSON, orders)
+			mustPass(t, h.settle(naming("s"+strconv.Itoa(i)+"/1", good)), "s"+strconv.Itoa(i), 1)
+		}
+		later(2 * time.Hour)
+		gate := m.hold()
+		for i := range 2 * maxFetches {
+			mustPass(t, h.settle(naming("s"+strconv.Itoa(i)+"/1", good)), "s"+strconv.Itoa(i), 1)
+		}
+		synctest.Wait()
+		if m.most != maxFetches {
+			t.Fatalf("there were %d calls at once, want %d", m.most, maxFetches)
+		}
+		close(gate)
+	})
+}
+
+// TestWorkersLetGo: a worker does not go on with an entry that the cache does not have any more, or it would miss
+// what becomes of the schema.
+func TestWorkersLetGo(t *testing.T) {
+	for name, ev := range map[string]func() *stages.Event{
+		"named":   func() *stages.Event { return naming("order.created/latest", good) },
+		"unnamed": func() *stages.Event { return event(good) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				m := newMemory()
+				m.add("order.created", JSON, orders)
+				cfg := config()
+				cfg.Subject = "{type}"
+				h := start(t, cfg, m)
+				mustPass(t, h.settle(ev()), "order.created", 1)
+				h.mu.Lock()
+				table := *h.entries.Load()
+				for _, e := range table {
+					e.pinned = false
+				}
+				if !h.evict(table, nil) {
+					t.Fatal("nothing was evicted")
+				}
+				h.mu.Unlock()
+				mustPass(t, h.settle(ev()), "order.created", 1)
+				if n := m.asked(); n != 2 {
+					t.Fatalf("the registry was asked %d times, want again after the eviction", n)
+				}
+			})
+		})
+	}
 }
 
 func TestMemoryIsBounded(t *testing.T) {

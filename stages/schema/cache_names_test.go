@@ -49,6 +49,10 @@ func TestDataSchema(t *testing.T) {
 				t.Fatalf("%s: detail %+v", unknown, d)
 			}
 		}
+		// Without More, what is there of a name is that of the event before.
+		recycled := naming("7", `"x"`)
+		recycled.More = false
+		mustPass(t, h.settle(recycled), "events-value", 2)
 		// The shortcut is for equal names only.
 		mustPass(t, h.settle(naming("1", good)), "events-value", 1)
 		mustPass(t, h.settle(naming("3", `[]`)), "other", 1)

@@ -136,7 +136,7 @@ func TestRegistryAway(t *testing.T) {
 				unknown := event(good)
 				unknown.Type.Value = []byte("order.deleted")
 				mustBe(t, h.settle(unknown), c.unknown)
-				h.settle(event(good)) // starts the refresh
+				mustBe(t, h.settle(event(good)), c.known) // it starts the refresh
 				synctest.Wait()
 				mustBe(t, h.settle(event(good)), c.known)
 
@@ -410,7 +410,13 @@ func TestClose(t *testing.T) {
 			t.Fatal("Check waits for a cache that is closed")
 		}
 		mustRefuse(t, ev, stages.SchemaUnavailable)
+		asked := m.asked()
 		mustRefuse(t, h.settle(naming("7", good)), stages.SchemaUnavailable)
+		later(time.Minute)
+		mustRefuse(t, h.settle(event(good)), stages.SchemaUnavailable)
+		if n := m.asked(); n != asked {
+			t.Fatal("a closed cache asks the registry")
+		}
 	})
 }
 

@@ -78,9 +78,10 @@ func TestJSONSchemaViolations(t *testing.T) {
 		{`[]`, []stages.Violation{{Field: "data", Message: "is of type array; object was expected"}}},
 		{``, []stages.Violation{{Field: "data", Message: "is empty; JSON was expected"}}},
 		{`{"id":1`, []stages.Violation{{Field: "data", Message: "is not JSON: it ends in the middle, after 7 bytes"}}},
+		{`{"id":1,"code":"\ud800"}`, []stages.Violation{{Field: "data", Message: "is not JSON: invalid surrogate pair `\\ud800\"}` in string, at byte 16"}}},
 		{`{"id":1}}`, []stages.Violation{{Field: "data", Message: "is not JSON: something follows the value at byte 8"}}},
-		{`{"id":'1'}`, []stages.Violation{{Field: "data", Message: `is not JSON: invalid character '\'' looking for beginning of value, at byte 7`}}},
-		{"\"\xff\"", []stages.Violation{{Field: "data", Message: "is not JSON: it is not valid UTF-8"}}},
+		{`{"id":'1'}`, []stages.Violation{{Field: "data", Message: `is not JSON: invalid character '\'' at start of value, at byte 6`}}},
+		{"\"\xff\"", []stages.Violation{{Field: "data", Message: "is not JSON: invalid UTF-8, at byte 1"}}},
 	} {
 		d := checked(c, event(bad.data))
 		if d == nil {
@@ -146,6 +147,19 @@ func TestJSONSchemaReferences(t *testing.T) {
 				t.Errorf("%s: %+v, want a violation of %s", data, d, field)
 			}
 		}
+	}
+}
+
+// TestReferencesOfATextWithItsOwnID: what a text imports is relative to the $id that it gives itself, not to the
+// name that it was imported by.
+func TestReferencesOfATextWithItsOwnID(t *testing.T) {
+	m := newMemory()
+	m.add("country", JSON, `{"type":"string","minLength":2}`)
+	m.add("address", JSON, `{"$id":"https://schemas.example.org/parts/address.json","properties":{"country":{"$ref":"country.json"}}}`,
+		Reference{"country.json", "country", 1})
+	c := compileText(t, JSON, `{"properties":{"from":{"$ref":"elsewhere.json"}}}`, m, Reference{"elsewhere.json", "address", 1})
+	if d := checked(c, event(`{"from":{"country":"s"}}`)); d == nil || d.Field != "data/from/country" {
+		t.Errorf("%+v", d)
 	}
 }
 

@@ -73,6 +73,7 @@ func TestRefusedSchemas(t *testing.T) {
 		message    string
 	}{
 		{"10^5 fields", JSON, `{"properties":{` + many(100_000, ",", func(i int) string { return fmt.Sprintf(`"p%d":1`, i) }) + `}}`, "values"},
+		{"10^4 fields", JSON, `{"properties":{` + many(10_000, ",", func(i int) string { return fmt.Sprintf(`"p%d":{}`, i) }) + `}}`, "JSON values"},
 		{"5*10^4 fields of Avro", Avro, `{"type":"record","name":"R","fields":[` + many(50_000, ",", func(i int) string { return fmt.Sprintf(`{"name":"f%d","type":"int"}`, i) }) + `]}`, "JSON values"},
 		{"10^5 fields of Protobuf", Protobuf, `syntax="proto3";message M{` + many(100_000, "", func(i int) string { return fmt.Sprintf("int32 f%d=%d;", i, 20_000+i) }) + `}`, "declarations"},
 		{"deep", JSON, strings.Repeat(`{"not":`, 100_000) + `{}` + strings.Repeat(`}`, 100_000), "deeper"},
@@ -268,6 +269,13 @@ func TestCounting(t *testing.T) {
 	all.Wait()
 }
 
+// TestCompilersMayFail: what is wrong with a compiler is the schema's fault to everybody else.
+func TestCompilersMayFail(t *testing.T) {
+	if c, err := compile(nil, false); err == nil || c != nil {
+		t.Fatalf("%v %v", c, err)
+	}
+}
+
 // TestVisits: what counts as expensive.
 func TestVisits(t *testing.T) {
 	for _, c := range []struct {
@@ -281,6 +289,7 @@ func TestVisits(t *testing.T) {
 		{`{"properties":{"left":{"$ref":"#"},"right":{"$ref":"#"}}}`, 3},
 		{`{"anyOf":[{"type":"null"},{"properties":{"next":{"$ref":"#"}}}]}`, 4},
 		{`{"anyOf":[{"properties":{"l":{"$ref":"#"}}},{"properties":{"l":{"$ref":"#"}}}]}`, math.Inf(1)},
+		{`{"properties":{"a":{"$ref":"#"},"b":{"$ref":"#/definitions/b"}},"definitions":{"b":{"properties":{"b":{"$ref":"#/definitions/b"}}}}}`, math.Inf(1)},
 		{`{"patternProperties":{"a":{"$ref":"#"},"b":{"$ref":"#"}}}`, math.Inf(1)},
 		{`{"properties":{"a":{"$ref":"#"}},"items":{"$ref":"#"}}`, math.Inf(1)}, // never both, but that is not looked at
 	} {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bufbuild/protocompile"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
@@ -118,6 +119,9 @@ func protobufChecker(m protoreflect.MessageDescriptor, framed bool) checker {
 var protobufOptions = proto.UnmarshalOptions{RecursionLimit: 100}
 
 func checkProtobuf(m protoreflect.MessageDescriptor, data []byte) *stages.Detail {
+	if countFields(m, data, 0, 0) > maxValues {
+		return violated(dataField, errTooMany.Error())
+	}
 	if err := protobufOptions.Unmarshal(data, dynamicpb.NewMessage(m)); err != nil {
 		if path, problem, bad := locate(m, data, nil); bad {
 			return violated(pointer(path), fmt.Sprintf("%s; a %s was expected", problem, m.FullName()))
@@ -127,8 +131,40 @@ func checkProtobuf(m protoreflect.MessageDescriptor, data []byte) *stages.Detail
 	return nil
 }
 
+// countFields counts the fields of a message and of those within it, on top of n, until there are more than maxValues:
+// an empty message of two bytes becomes some 370 in memory, 163 MiB for 900 kB of them. What cannot be read is left to
+// the library.
+func countFields(m protoreflect.MessageDescriptor, data []byte, n, depth int) int {
+	for len(data) > 0 && n <= maxValues {
+		number, kind, size := protowire.ConsumeTag(data)
+		if size < 0 {
+			return n
+		}
+		n++
+		value := data[size:]
+		length := protowire.ConsumeFieldValue(number, kind, value)
+		if length < 0 {
+			return n
+		}
+		data = value[length:]
+		field := m.Fields().ByNumber(number)
+		if field == nil || field.Message() == nil || depth == protobufOptions.RecursionLimit {
+			continue
+		}
+		switch {
+		case kind == protowire.BytesType:
+			inner, _ := protowire.ConsumeBytes(value)
+			n = countFields(field.Message(), inner, n, depth+1)
+		case kind == protowire.StartGroupType:
+			inner, _ := protowire.ConsumeGroup(number, value)
+			n = countFields(field.Message(), inner, n, depth+1)
+		}
+	}
+	return n
+}
+
 func checkProtobufJSON(m protoreflect.MessageDescriptor, data []byte) *stages.Detail {
-	if _, err := boundJSON(data); err != nil {
+	if err := boundJSON(data); err != nil {
 		return violated(dataField, err.Error())
 	}
 	if err := (protojson.UnmarshalOptions{RecursionLimit: 100}).Unmarshal(data, dynamicpb.NewMessage(m)); err != nil {

@@ -108,13 +108,14 @@ func (m *memory) ByID(ctx context.Context, id int) (Text, error) {
 	return Text{}, fmt.Errorf("%w: id %d", ErrNotFound, id)
 }
 
+// Version says what there is when it is asked, however long it takes to say it.
 func (m *memory) Version(ctx context.Context, subject string, version int) (Text, error) {
+	m.mu.Lock()
+	versions := m.subjects[subject]
+	m.mu.Unlock()
 	if err := m.enter(ctx); err != nil {
 		return Text{}, err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	versions := m.subjects[subject]
 	if version == 0 {
 		version = len(versions)
 	}

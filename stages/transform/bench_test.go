@@ -17,7 +17,7 @@ import (
 
 func BenchmarkDocument(b *testing.B) {
 	data := []byte(sampleData)
-	b.Run("read", func(b *testing.B) {
+	b.Run("read/impl=gateway", func(b *testing.B) {
 		var d document
 		b.ReportAllocs()
 		for b.Loop() {
@@ -26,7 +26,7 @@ func BenchmarkDocument(b *testing.B) {
 			}
 		}
 	})
-	b.Run("read/naive", func(b *testing.B) {
+	b.Run("read/impl=plain-encoding-json", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			var v any
@@ -35,7 +35,7 @@ func BenchmarkDocument(b *testing.B) {
 			}
 		}
 	})
-	b.Run("write one changed", func(b *testing.B) {
+	b.Run("write-one-changed/impl=gateway", func(b *testing.B) {
 		var d document
 		v, _ := d.read(data, nil)
 		changed := rebuildOuter(v.(map[string]any))
@@ -49,7 +49,7 @@ func BenchmarkDocument(b *testing.B) {
 			}
 		}
 	})
-	b.Run("write one changed/naive", func(b *testing.B) {
+	b.Run("write-one-changed/impl=plain-encoding-json", func(b *testing.B) {
 		var v any
 		if err := json.Unmarshal(data, &v); err != nil {
 			b.Fatal(err)
@@ -77,15 +77,15 @@ func BenchmarkRules(b *testing.B) {
 		name  string
 		rules []RuleConfig
 	}{
-		{"no rule matches", []RuleConfig{{Match: `type == "payment.failed"`, Topic: "orders"}}},
-		{"no rule of 4 matches", []RuleConfig{{Match: `type == "payment.failed"`, Topic: "orders"}, {Match: `source startsWith "/billing"`, Topic: "orders"},
+		{"no-rule-matches", []RuleConfig{{Match: `type == "payment.failed"`, Topic: "orders"}}},
+		{"no-rule-of-4-matches", []RuleConfig{{Match: `type == "payment.failed"`, Topic: "orders"}, {Match: `source startsWith "/billing"`, Topic: "orders"},
 			{Match: `metadata.tenant == "other"`, Topic: "orders"}, {Match: `type in ["a", "b", "c"] and subject != ""`, Topic: "orders"}}},
-		{"match filter topic", []RuleConfig{{Match: `type startsWith "order." and metadata.tenant == "acme"`, Filter: `not (source contains "test")`, Topic: "orders"}}},
-		{"match filter topic on the machine", []RuleConfig{{Match: `type startsWith "order." and len(subject) > 5`, Filter: `not (source contains "test") and len(id) == 36`,
+		{"match-filter-topic", []RuleConfig{{Match: `type startsWith "order." and metadata.tenant == "acme"`, Filter: `not (source contains "test")`, Topic: "orders"}}},
+		{"match-filter-topic-on-the-machine", []RuleConfig{{Match: `type startsWith "order." and len(subject) > 5`, Filter: `not (source contains "test") and len(id) == 36`,
 			Topic: `metadata.tenant == "acme" ? "orders" : "events"`}}},
-		{"set constants", []RuleConfig{{Match: `type startsWith "order."`, Set: `subject="order"; metadata.tenant="acme"`}}},
+		{"set-constants", []RuleConfig{{Match: `type startsWith "order."`, Set: `subject="order"; metadata.tenant="acme"`}}},
 		{"set", []RuleConfig{{Match: `type startsWith "order."`, Set: `metadata.by=client; partition_key=metadata.tenant + id`}}},
-		{"filter on data", []RuleConfig{{Filter: `data.amount > 100`}}},
+		{"filter-on-data", []RuleConfig{{Filter: `data.amount > 100`}}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			w, _ := newWorker(b, c.rules...)
@@ -123,15 +123,15 @@ const (
 
 // BenchmarkLanguages make new data of the event, each beside encoding/json, the language as it comes, encoding/json.
 func BenchmarkLanguages(b *testing.B) {
-	benchmarkRule(b, "expr", RuleConfig{Expr: sampleExpr})
+	benchmarkRule(b, "expr/impl=gateway", RuleConfig{Expr: sampleExpr})
 	program, err := expr.Compile(sampleExpr, expr.Env(map[string]any{"data": map[string]any{}}))
 	if err != nil {
 		b.Fatal(err)
 	}
-	benchmarkNaive(b, "expr/naive", func(v any) (any, error) { return expr.Run(program, map[string]any{"data": v}) })
+	benchmarkNaive(b, "expr/impl=plain-encoding-json", func(v any) (any, error) { return expr.Run(program, map[string]any{"data": v}) })
 
-	for name, source := range map[string]string{"jq": sampleJQ, "jq one member": `.customer.email = "x"`} {
-		benchmarkRule(b, name, RuleConfig{JQ: source})
+	for name, source := range map[string]string{"jq": sampleJQ, "jq-one-member": `.customer.email = "x"`} {
+		benchmarkRule(b, name+"/impl=gateway", RuleConfig{JQ: source})
 		query, err := gojq.Parse(source)
 		if err != nil {
 			b.Fatal(err)
@@ -140,7 +140,7 @@ func BenchmarkLanguages(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		benchmarkNaive(b, name+"/naive", func(v any) (any, error) {
+		benchmarkNaive(b, name+"/impl=plain-encoding-json", func(v any) (any, error) {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			out, _ := code.RunWithContext(ctx, v).Next()

@@ -18,8 +18,8 @@ const celShape = `{"id": data.order_id, "customer": data.customer.id, "city": da
 func BenchmarkCEL(b *testing.B) {
 	ctx := context.Background()
 	b.Run("eval", func(b *testing.B) { benchEval(b, celEngine{}, celShape) })
-	b.Run("rule", func(b *testing.B) { benchRule(b, RuleConfig{CEL: celShape}) })
-	b.Run("naive", func(b *testing.B) {
+	b.Run("impl=gateway", func(b *testing.B) { benchRule(b, RuleConfig{CEL: celShape}) })
+	b.Run("impl=plain-encoding-json", func(b *testing.B) {
 		language, err := cel.NewEnv(cel.Variable("data", cel.DynType), cel.Variable("client", cel.StringType))
 		if err != nil {
 			b.Fatal(err)

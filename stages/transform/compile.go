@@ -269,6 +269,7 @@ func (r *Rules) NewTrial(topics *stages.Topics, memory stages.Memory) *Worker {
 	}
 	w.env.gateway = r.gateway
 	w.env.want = r.want()
+	w.env.timeout = r.limits.timeout
 	w.evaluator.timeout = r.limits.timeout
 	for _, rule := range r.rules {
 		bound := workerRule{rule: rule, counts: &counts{}}

@@ -14,6 +14,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 	"unsafe"
 
@@ -23,6 +24,10 @@ import (
 // maxDepth bounds how deep values may nest, in data and in what programs make of it: programs and the encoder
 // recurse. encoding/json allows 10,000; nobody writes 100 by hand.
 const maxDepth = 1000
+
+// maxNodes bounds the values of one event's data that are built for programs, of some 150 bytes each: 900 KB of "[],"
+// would make 50 MB for each worker, and nobody shapes events with as many values. A schema's documents have the same bound.
+const maxNodes = 100_000
 
 // node is one value of a document, in the order of the text.
 type node struct {
@@ -48,10 +53,14 @@ type lying struct {
 type document struct {
 	data  []byte
 	nodes []node
+	// until is when reading has to end, by clock; 0 for never.
+	until time.Duration
 	// lie has where objects and arrays lie in memory, so that they are found where a program has put them. moved has
 	// the same when they are many; made when first needed.
 	lie   []lying
 	moved map[unsafe.Pointer]uint32
+	// long: lie has numbers of more than maxNumber characters too.
+	long bool
 
 	decoder jsontext.Decoder
 	reader  bytes.Buffer
@@ -128,7 +137,7 @@ func (d *document) reset() {
 		d.lie = nil
 	}
 	clear(d.lie)
-	d.lie, d.moved = d.lie[:0], nil
+	d.lie, d.moved, d.long = d.lie[:0], nil, false
 	d.strings.reset()
 	d.ints.reset()
 	d.floats.reset()
@@ -158,6 +167,9 @@ func (d *document) reset() {
 
 // describe is a decoder's error in our words: what is wrong, and where.
 func describe(err error) error {
+	if errors.Is(err, errLimit) {
+		return err
+	}
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) {
 		return fmt.Errorf("data is not JSON: %w at byte %d", syntax.Err, syntax.ByteOffset)
@@ -185,6 +197,11 @@ func (d *document) readValue(want *wanted, depth int) error {
 		return fmt.Errorf("values nest deeper than the %d levels that are allowed, at byte %d", maxDepth, d.offset())
 	}
 	i := len(d.nodes)
+	if i%stepsPerLook == stepsPerLook-1 {
+		if err := d.look(); err != nil {
+			return err
+		}
+	}
 	d.nodes = append(d.nodes, node{})
 	var value any
 	var at uint32
@@ -200,13 +217,27 @@ func (d *document) readValue(want *wanted, depth int) error {
 			return err
 		}
 		at = d.offset() - uint32(len(raw))
-		value = d.scalar(kind, raw)
+		if value = d.scalar(kind, raw); kind == '0' && len(raw) > maxNumber {
+			d.lie = append(d.lie, lying{wordOf(value).data, uint32(i)})
+			d.long = true
+		}
 	}
 	if err != nil {
 		return err
 	}
 	n := &d.nodes[i]
 	n.value, n.at, n.end, n.next = value, at, d.offset(), uint32(len(d.nodes))
+	return nil
+}
+
+// look says whether reading may go on.
+func (d *document) look() error {
+	if len(d.nodes) > maxNodes {
+		return fmt.Errorf("%w: data has more than the %d values that programs can have", errLimit, maxNodes)
+	}
+	if d.until != 0 && clock() > d.until {
+		return fmt.Errorf("%w: reading data takes more than the time for one event (TRANSFORM_TIMEOUT)", errLimit)
+	}
 	return nil
 }
 
@@ -316,7 +347,21 @@ func verbatim(b []byte) bool {
 	return all < utf8.RuneSelf || utf8.Valid(b)
 }
 
-// number is a number of JSON as one that loses nothing: int, float64, or its text.
+// maxNumber is the most characters of a number that programs get as it is. gojq makes a big.Int of its text at each
+// use, in time that grows with the square of it: 1,000 digits take some 10 us, 880,000 took seconds. Numbers that mean
+// something are shorter: a key of 2,048 bits has 617 digits.
+const maxNumber = 1000
+
+// longNumber is the float that is nearest; beyond all floats it is the largest, as with the literals of jq.
+func longNumber(text string) float64 {
+	// Not the text itself: of more than 800 digits before an exponent strconv forgets how many there are.
+	digits, exponent := decimal(text)
+	f, _ := strconv.ParseFloat("0."+digits+"e"+strconv.Itoa(exponent), 64)
+	return math.Copysign(min(f, math.MaxFloat64), float64(1-2*strings.Count(text[:1], "-")))
+}
+
+// number is a number of JSON as one that loses nothing: int, float64, or its text. Only those longer than maxNumber are
+// the nearest float.
 func (d *document) number(text string) any {
 	n, digits, fraction := plainNumber(text)
 	switch {
@@ -325,6 +370,9 @@ func (d *document) number(text string) any {
 		return intBox.at(d.ints.put(n))
 	default: // both parts are exact, so their quotient is the float that is nearest to the number
 		return floatBox.at(d.floats.put(float64(n) / tens[fraction]))
+	}
+	if len(text) > maxNumber {
+		return floatBox.at(d.floats.put(longNumber(text)))
 	}
 	if n, err := strconv.Atoi(text); err == nil && n != 0 { // -0 as an int would lose its sign
 		return intBox.at(d.ints.put(n))
@@ -388,12 +436,16 @@ func exactFloat(text string) (float64, bool) {
 	return f, digits == back && exponent == backExponent
 }
 
+// maxPower is more than a number's digits can make up for.
+const maxPower = 1 << 40
+
 // decimal takes a number apart: its digits without zeros at the ends, and the power of ten before the first one.
 func decimal(text string) (digits string, exponent int) {
 	mantissa, power := text, 0
 	if i := strings.IndexAny(text, "eE"); i >= 0 {
 		mantissa = text[:i]
-		power, _ = strconv.Atoi(text[i+1:]) // one that does not fit makes a float of 0 or none at all
+		power, _ = strconv.Atoi(text[i+1:])          // the nearest int if it does not fit
+		power = max(-maxPower, min(power, maxPower)) // beyond which a float is 0 or none at all
 	}
 	whole, fraction, _ := strings.Cut(strings.TrimPrefix(mantissa, "-"), ".")
 	digits = strings.TrimLeft(whole+fraction, "0")

@@ -71,6 +71,7 @@ func (e *encoder) value(v any, at uint32, depth int) error {
 	if at != nowhere && unchanged(v, e.nodes[at].value) {
 		return e.copyNode(&e.nodes[at])
 	}
+	lies := wordOf(v).data
 	switch v := v.(type) {
 	case map[string]any:
 		if n := e.find(mapAt(v)); n != nil {
@@ -86,6 +87,13 @@ func (e *encoder) value(v any, at uint32, depth int) error {
 		return e.array(v, at, depth)
 	case string:
 		return e.string(v)
+	case float64:
+		if !e.long {
+			break
+		}
+		if n := e.find(lies); n != nil { // a long number that has been moved
+			return e.copyNode(n)
+		}
 	}
 	return e.scalar(v, depth)
 }

@@ -28,6 +28,8 @@ type env struct {
 	value   any
 	dataErr error
 	parsed  bool
+	// timeout is for one rule and event.
+	timeout time.Duration
 	// started is when the rule began, by clock; 0 when nobody has looked.
 	started time.Duration
 	// present is now once somebody has asked.
@@ -106,6 +108,9 @@ func (e *env) metadata() map[string]string {
 // Programs must not change it. An error says why it is not JSON.
 func (e *env) data() (any, error) {
 	if !e.parsed {
+		if e.document.until = 0; e.started != 0 && e.timeout != 0 {
+			e.document.until = e.started + e.timeout
+		}
 		e.value, e.dataErr = e.document.read(e.event.Data, e.want)
 		e.parsed = true
 	}

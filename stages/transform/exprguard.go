@@ -9,7 +9,7 @@ package transform
 import (
 	"fmt"
 	"reflect"
-	"strings"
+	"regexp"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
@@ -25,6 +25,10 @@ const (
 	joinName  = " concat"
 	// memberName is no guard: it finds members of data without reflection, 40 ns instead of 120.
 	memberName = " member"
+	equalName  = " equal"
+	inName     = " in"
+	keyName    = " key"
+	matchName  = " matches"
 )
 
 // stepFunc is the type of function that expr calls without allocating.
@@ -46,6 +50,13 @@ func guards() []expr.Option {
 		expr.Patch(guardCalls{}),
 		expr.Function(addName, guardedAdd, new(func(*meter, any, any) any)),
 		expr.Function(joinName, guardedAdd, new(func(*meter, string, string) string)),
+		expr.Function(equalName, guardedEqual, new(func(*meter, any, any) bool)),
+		expr.Function(inName, guardedIn, new(func(*meter, any, any) bool)),
+		expr.Function(matchName, guardedMatch, new(func(*meter, any, any) bool)),
+		expr.Function(keyName, passed(askKey), new(func(*meter, any) any)),
+	}
+	for name, ask := range passing {
+		options = append(options, expr.Function(" of "+name, passed(ask), new(func(*meter, any) any)))
 	}
 	for name, g := range guarded {
 		options = append(options, expr.Function(" "+name, g.call(name), g.types...))
@@ -84,32 +95,115 @@ func isStep(node ast.Node) bool {
 type guardCalls struct{}
 
 var (
-	textType = reflect.TypeFor[string]()
-	anyType  = reflect.TypeFor[any]()
+	textType  = reflect.TypeFor[string]()
+	anyType   = reflect.TypeFor[any]()
+	truthType = reflect.TypeFor[bool]()
 )
 
 // Visit implements ast.Visitor.
 func (guardCalls) Visit(node *ast.Node) {
 	switch n := (*node).(type) {
 	case *ast.MemberNode:
+		guardKey(&n.Property)
 		if name, ok := n.Property.(*ast.StringNode); ok && !n.Optional && n.Node.Type() == anyType {
 			ast.Patch(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: memberName}, Arguments: []ast.Node{n.Node, name}})
 		}
+	case *ast.SliceNode:
+		guardKey(&n.From)
+		guardKey(&n.To)
 	case *ast.BinaryNode:
-		if n.Operator != "+" {
-			return
+		guardOperator(node, n)
+	case *ast.BuiltinNode:
+		if g, ok := guarded[n.Name]; ok {
+			patchCall(node, " "+n.Name, g.out, n.Arguments...)
 		}
-		left, right := n.Left.Type(), n.Right.Type()
+		if _, ok := passing[n.Name]; ok && !counted(n) {
+			patchCall(&n.Arguments[0], " of "+n.Name, anyType, n.Arguments[0])
+		}
+	case *ast.CallNode:
+		if name, ok := n.Callee.(*ast.IdentifierNode); ok && (name.Value == "hash" || name.Value == "sha256") {
+			patchCall(&n.Arguments[0], " of text", textType, n.Arguments[0])
+		}
+	}
+}
+
+// counted reports whether the array that a function goes through has been made by a loop just now: its turns were counted.
+// What expr's optimizer knows is left to it.
+func counted(n *ast.BuiltinNode) bool {
+	if n.Name != "sum" {
+		return false
+	}
+	switch list := n.Arguments[0].(type) {
+	case *ast.ArrayNode:
+		return true
+	case *ast.BinaryNode:
+		return list.Operator == ".."
+	case *ast.BuiltinNode:
+		return list.Name == "map" || list.Name == "filter"
+	}
+	return len(n.Arguments) > 1
+}
+
+// guardOperator puts guards in the place of what walks through its operands.
+func guardOperator(node *ast.Node, n *ast.BinaryNode) {
+	left, right := n.Left.Type(), n.Right.Type()
+	switch n.Operator {
+	case "+":
 		switch {
 		case left == textType && right == textType:
 			patchCall(node, joinName, textType, n.Left, n.Right)
 		case (left == textType || left == anyType) && (right == textType || right == anyType):
 			patchCall(node, addName, anyType, n.Left, n.Right)
 		}
-	case *ast.BuiltinNode:
-		if g, ok := guarded[n.Name]; ok {
-			patchCall(node, " "+n.Name, g.out, n.Arguments...)
+	case "==", "!=":
+		if !mayNest(left) || !mayNest(right) {
+			return
 		}
+		operator := n.Operator
+		patchCall(node, equalName, truthType, n.Left, n.Right)
+		if operator == "!=" {
+			ast.Patch(node, &ast.UnaryNode{Operator: "not", Node: *node})
+		}
+	case "in":
+		if _, ok := n.Right.(*ast.ArrayNode); !ok && mayNest(right) && right.Kind() != reflect.Map || ok && mayNest(left) && !literals(n.Right) {
+			patchCall(node, inName, truthType, n.Left, n.Right)
+		}
+	case "matches":
+		if source, ok := n.Right.(*ast.StringNode); ok {
+			if p, err := compilePattern(source.Value); err == nil {
+				patchCall(node, matchName, truthType, n.Left, &ast.ConstantNode{Value: p})
+			}
+			return
+		}
+		patchCall(node, matchName, truthType, n.Left, n.Right)
+	}
+}
+
+// mayNest reports whether values of a type may have elements or members.
+func mayNest(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Interface, reflect.Slice, reflect.Array, reflect.Map:
+		return true
+	}
+	return false
+}
+
+// literals reports whether an array has nothing but scalars that are written there.
+func literals(array ast.Node) bool {
+	for _, element := range array.(*ast.ArrayNode).Nodes {
+		switch element.(type) {
+		case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NilNode:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// guardKey is for an index, a name or a bound that is computed.
+func guardKey(node *ast.Node) {
+	if *node != nil && mayNest((*node).Type()) {
+		patchCall(node, keyName, anyType, *node)
 	}
 }
 
@@ -145,6 +239,83 @@ func guardedAdd(params ...any) (any, error) {
 	return a + b, nil
 }
 
+func guardedEqual(params ...any) (any, error) {
+	if err := askEqual(params[0].(*meter), params[1], params[2]); err != nil {
+		return nil, err
+	}
+	return runtime.Equal(params[1], params[2]), nil
+}
+
+func guardedIn(params ...any) (any, error) {
+	if err := askIn(params[0].(*meter), params[1], params[2]); err != nil {
+		return nil, err
+	}
+	return runtime.In(params[1], params[2]), nil
+}
+
+// sizedPattern is a regular expression that is compiled, with its states.
+type sizedPattern struct {
+	*regexp.Regexp
+	states int
+}
+
+func compilePattern(source string) (*sizedPattern, error) {
+	states, err := patternSteps(source)
+	if err != nil {
+		return nil, err
+	}
+	r, err := regexp.Compile(source)
+	return &sizedPattern{r, states}, err
+}
+
+// guardedMatch is matches; a pattern that is constant comes compiled.
+func guardedMatch(params ...any) (any, error) {
+	if runtime.IsNil(params[1]) || runtime.IsNil(params[2]) {
+		return false, nil
+	}
+	m := params[0].(*meter)
+	text, ok := params[1].(string)
+	if !ok {
+		return nil, fmt.Errorf("matches: a value of the type %T; a text is wanted", params[1])
+	}
+	p, ok := params[2].(*sizedPattern)
+	if !ok {
+		source, ok := params[2].(string)
+		if !ok {
+			return nil, fmt.Errorf("matches: the pattern is a value of the type %T; a text is wanted", params[2])
+		}
+		states, err := patternSteps(source)
+		if err != nil {
+			return nil, err
+		}
+		if err := m.work(compileSteps(states)); err != nil {
+			return nil, err
+		}
+		if p, err = compilePattern(source); err != nil {
+			return nil, err
+		}
+	}
+	if err := m.work(matchSteps(p.states, len(text))); err != nil {
+		return nil, err
+	}
+	return p.MatchString(text), nil
+}
+
+// passed is a function that gives its operand once it has asked.
+func passed(ask func(m *meter, args []any) error) func(params ...any) (any, error) {
+	return func(params ...any) (any, error) {
+		if err := ask(params[0].(*meter), params[1:]); err != nil {
+			return nil, err
+		}
+		return params[1], nil
+	}
+}
+
+// passing are asked about the first operand of what cannot be called by its name: functions with a predicate, and our own.
+var passing = map[string]func(m *meter, args []any) error{
+	"sum": askSum, "sortBy": askSortedBy, "groupBy": askSortedBy, "text": askLine,
+}
+
 // guard is how a function of expr is bounded.
 type guard struct {
 	types []any
@@ -158,18 +329,36 @@ var guarded = map[string]guard{
 	"repeat": {kinds(new(func(*meter, string, int) string)), textType, askRepeat},
 	"replace": {kinds(new(func(*meter, string, string, string) string), new(func(*meter, string, string, string, int) string)),
 		textType, askReplace},
-	"join":    {kinds(new(func(*meter, any) string), new(func(*meter, any, string) string)), textType, askJoin},
-	"toJSON":  {kinds(new(func(*meter, any) string)), textType, askIndented},
-	"string":  {kinds(new(func(*meter, any) string)), textType, askWalk},
-	"uniq":    {kinds(new(func(*meter, any) []any)), reflect.TypeFor[[]any](), askSquare},
-	"flatten": {kinds(new(func(*meter, any) []any)), reflect.TypeFor[[]any](), askWalk},
-	"min":     {kinds(new(func(*meter, ...any) any)), anyType, askWalk},
-	"max":     {kinds(new(func(*meter, ...any) any)), anyType, askWalk},
-	"mean":    {kinds(new(func(*meter, ...any) any)), anyType, askWalk},
-	"median":  {kinds(new(func(*meter, ...any) any)), anyType, askWalk},
+	"join":       {kinds(new(func(*meter, any) string), new(func(*meter, any, string) string)), textType, askJoin},
+	"toJSON":     {kinds(new(func(*meter, any) string)), textType, askIndented},
+	"string":     {kinds(new(func(*meter, any) string)), textType, askWalk},
+	"uniq":       {kinds(new(func(*meter, any) []any)), reflect.TypeFor[[]any](), askUnique},
+	"flatten":    {kinds(new(func(*meter, any) []any)), reflect.TypeFor[[]any](), askWalk},
+	"min":        {kinds(new(func(*meter, ...any) any)), anyType, askWalk},
+	"max":        {kinds(new(func(*meter, ...any) any)), anyType, askWalk},
+	"mean":       {kinds(new(func(*meter, ...any) any)), anyType, askWalk},
+	"median":     {kinds(new(func(*meter, ...any) any)), anyType, askWalk},
+	"sort":       {kinds(new(func(*meter, any) []any), new(func(*meter, any, string) []any)), reflect.TypeFor[[]any](), askSorted},
+	"split":      {splitKinds, reflect.TypeFor[[]string](), askSplit},
+	"splitAfter": {splitKinds, reflect.TypeFor[[]string](), askSplit},
+	"fromJSON":   {kinds(new(func(*meter, string) any)), anyType, askFromJSON},
+	"upper":      {lineKinds, textType, askLine}, "lower": {lineKinds, textType, askLine},
+	"toBase64": {lineKinds, textType, askLine}, "fromBase64": {lineKinds, textType, askLine},
+	"trim": {trimKinds, textType, askTrim},
+	"keys": {pairKinds, reflect.TypeFor[[]any](), askPairs}, "values": {pairKinds, reflect.TypeFor[[]any](), askPairs},
+	"toPairs":   {pairKinds, reflect.TypeFor[[]any](), askPairs},
+	"fromPairs": {kinds(new(func(*meter, any) map[string]any)), reflect.TypeFor[map[string]any](), askWhole},
+	"get":       {kinds(new(func(*meter, any, any) any)), anyType, askGet},
 }
 
 func kinds(types ...any) []any { return types }
+
+var (
+	lineKinds  = kinds(new(func(*meter, string) string))
+	trimKinds  = kinds(new(func(*meter, string) string), new(func(*meter, string, string) string))
+	splitKinds = kinds(new(func(*meter, string, string) []string), new(func(*meter, string, string, int) []string))
+	pairKinds  = kinds(new(func(*meter, any) []any))
+)
 
 // call is the function behind its guard.
 func (g guard) call(name string) func(params ...any) (any, error) {
@@ -188,85 +377,4 @@ func (g guard) call(name string) func(params ...any) (any, error) {
 		}
 		return original.Fast(args[0]), nil
 	}
-}
-
-func askRepeat(m *meter, args []any) error {
-	s, times := args[0].(string), runtime.ToInt(args[1])
-	if times <= 0 || len(s) == 0 {
-		return nil
-	}
-	if times > maxMemory/len(s) {
-		return m.take(maxMemory + 1)
-	}
-	return m.take(len(s) * times)
-}
-
-func askReplace(m *meter, args []any) error {
-	s, old, with := args[0].(string), args[1].(string), args[2].(string)
-	if len(with) <= len(old) {
-		return m.take(len(s))
-	}
-	times := strings.Count(s, old)
-	if len(args) == 4 {
-		if most := runtime.ToInt(args[3]); most >= 0 {
-			times = min(times, most)
-		}
-	}
-	return m.take(len(s) + times*(len(with)-len(old))) // at most 2^20 times 2^20 and some
-}
-
-func askJoin(m *meter, args []any) error {
-	glue := 0
-	if len(args) == 2 {
-		s, ok := args[1].(string)
-		if !ok {
-			return fmt.Errorf("join: the separator is a %T, not a text", args[1])
-		}
-		glue = len(s)
-	}
-	switch list := args[0].(type) {
-	case []any:
-		for _, v := range list {
-			s, ok := v.(string)
-			if !ok {
-				return fmt.Errorf("join: an element is a %T, not a text", v)
-			}
-			if err := m.take(len(s) + glue + 32); err != nil { // expr makes a list of strings first
-				return err
-			}
-		}
-	case []string:
-		for _, s := range list {
-			if err := m.take(len(s) + glue); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// askWalk is for functions that walk through all of their arguments and make some bytes of each value.
-func askWalk(m *meter, args []any) error {
-	for _, arg := range args {
-		if err := m.weigh(arg, 32); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// askIndented: toJSON indents; a value takes at most 2 bytes for each level above it.
-func askIndented(m *meter, args []any) error { return m.weigh(args[0], 64) }
-
-// askSquare is for uniq, which compares each element with all others.
-func askSquare(m *meter, args []any) error {
-	v := reflect.ValueOf(args[0])
-	if v.Kind() != reflect.Slice && v.Kind() != reflect.Array {
-		return nil
-	}
-	n := v.Len()
-	if err := m.work(n * n / 2); err != nil {
-		return err
-	}
-	return m.take(32 * n)
 }

@@ -84,6 +84,8 @@ type jqRun struct {
 	values []any
 	// input is the event's data.
 	input any
+	// inputValues and inputBytes are what walking through it takes.
+	inputValues, inputBytes int
 	// patterns are the regular expressions that the program has used.
 	patterns patterns
 	// natives are gojq's own operators, for what the guards do not do themselves.
@@ -137,6 +139,8 @@ func (r *jqRun) eval(_ context.Context, e *env) (out output, err error) {
 		r.values[i] = v.get(e)
 	}
 	r.input = data
+	r.inputValues = len(e.document.nodes)
+	r.inputBytes = elementBytes*r.inputValues + len(e.document.data)
 	defer func() {
 		clear(r.values)
 		r.input = nil

@@ -23,9 +23,20 @@ func (r *jqRun) functions() []gojq.CompilerOption {
 		gojq.WithFunction(guardPrefix+"_subtract", 2, 2, func(_ any, args []any) any { return r.subtract(args[0], args[1]) }),
 		gojq.WithFunction(guardPrefix+"_multiply", 2, 2, func(_ any, args []any) any { return r.multiply(args[0], args[1]) }),
 		gojq.WithFunction(guardPrefix+"match", 3, 3, r.match),
-		gojq.WithFunction(guardPrefix+"path", 0, 0, func(v any, _ []any) any { return boundPath(v) }),
+		gojq.WithFunction(guardPrefix+"index", 0, 0, func(v any, _ []any) any {
+			if err := r.askIndex(v); err != nil {
+				return err
+			}
+			return v
+		}),
+		gojq.WithFunction(guardPrefix+"path", 0, 0, func(v any, _ []any) any {
+			if err := r.askPath(v); err != nil {
+				return err
+			}
+			return boundPath(v)
+		}),
 		gojq.WithFunction(guardPrefix+"far path", 0, 0, func(v any, _ []any) any {
-			if err := askFar(m, v); err != nil {
+			if err := firstError(r.askPath(v), askFar(m, v)); err != nil {
 				return err
 			}
 			return boundPath(v)
@@ -42,8 +53,11 @@ func (r *jqRun) functions() []gojq.CompilerOption {
 	}
 	for name, ask := range asks {
 		options = append(options, gojq.WithFunction(guardPrefix+name, 0, 1, func(v any, args []any) any {
-			if walks[name] && same(v, r.input) {
-				return v // which is what was received: no larger, and no deeper
+			if walks[name] && same(v, r.input) { // whose weight is known
+				if err := firstError(m.take(r.inputBytes), m.work(r.inputValues)); err != nil {
+					return err
+				}
+				return v
 			}
 			var argument any
 			if len(args) > 0 {
@@ -260,10 +274,17 @@ var asks = map[string]func(m *meter, v, argument any) error{
 	"add":       askAdd,
 	"join":      askJoinJQ,
 	"explode":   func(m *meter, v, _ any) error { s, _ := v.(string); return m.take(24 * len(s)) }, // a number for each rune
+	"fromjson":  askParse,
 	"square":    askSquareOf,
 	"search":    askSearch,
 	"transpose": askTranspose,
 	"sort":      askSort,
+	"both": func(m *meter, v, argument any) error {
+		return firstError(m.weigh(v, elementBytes), m.weigh(argument, elementBytes))
+	},
+	"keys":        func(m *meter, _, keys any) error { return m.weigh(keys, elementBytes) },
+	"sorted keys": func(m *meter, _, keys any) error { return askSort(m, keys, nil) },
+	"bsearch":     askBsearch,
 }
 
 // walks are those that ask no more than how large the input is.
@@ -280,6 +301,26 @@ func askText(m *meter, v, _ any) error {
 		return m.work(words * words)
 	}
 	return nil
+}
+
+// askParse is for texts that are read as JSON. What a number of n digits takes grows with the square of n.
+func askParse(m *meter, v, _ any) error {
+	s, _ := v.(string)
+	if err := m.take(24 * len(s)); err != nil {
+		return err
+	}
+	digits := 0
+	for i := range len(s) {
+		if s[i]-'0' <= 9 {
+			digits++
+			continue
+		}
+		if err := m.work(digits * digits / 100); err != nil {
+			return err
+		}
+		digits = 0
+	}
+	return m.work(digits * digits / 100)
 }
 
 // askAdd is for add, which puts all elements together.
@@ -377,11 +418,45 @@ func askTranspose(m *meter, v, _ any) error {
 }
 
 func askSort(m *meter, v, _ any) error {
-	n := lengthOf(v)
+	n, before := lengthOf(v), m.steps
 	if err := m.weigh(v, elementBytes); err != nil {
 		return err
 	}
-	return m.work(2 * n * bits.Len(uint(n)))
+	return m.work(2 * int(m.steps-before) * bits.Len(uint(n)))
+}
+
+func askBsearch(m *meter, v, what any) error {
+	before := m.steps
+	if err := m.weigh(what, 0); err != nil {
+		return err
+	}
+	return m.work(bits.Len(uint(lengthOf(v))) * int(m.steps-before))
+}
+
+// askIndex is for .[array], which compares the array at each place of one that is not known here. But each element of that
+// one is of the data, took a step, or was counted by its bytes.
+func (r *jqRun) askIndex(v any) error {
+	what, ok := v.([]any)
+	if !ok {
+		return nil
+	}
+	m := &r.meter
+	places, before := r.inputValues+int(m.steps)+m.bytes/elementBytes, m.steps
+	if err := m.weigh(what, 0); err != nil {
+		return err
+	}
+	return m.work(multiply(places, int(m.steps-before)))
+}
+
+// askPath is askIndex for the parts of a path.
+func (r *jqRun) askPath(v any) error {
+	parts, _ := v.([]any)
+	for _, part := range parts {
+		if err := r.askIndex(part); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // askFar is for a path that may be set, or an index of one: an array is made up to it.

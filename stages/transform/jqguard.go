@@ -51,6 +51,13 @@ def sub($re; str): sub($re; str; null);
 def gsub($re; str; $flags): sub($re; str; $flags + "g");
 def gsub($re; str): sub($re; str; "g");
 def add(f): [f] | add;
+def IN(s): any(s == .; .);
+def IN(src; s): any(src == s; .);
+def min_by(f): _min_by(map([f]));
+def max_by(f): _max_by(map([f]));
+def sort_by(f): _sort_by(map([f]));
+def group_by(f): _group_by(map([f]));
+def unique_by(f): _unique_by(map([f]));
 def fromstream(f): foreach f as $pv (null;
   if .e then null end | $pv as [$p, $v] |
   if $pv | length == 2 then setpath(["v"] + $p; $v) | setpath(["e"]; $p | length == 0) else setpath(["e"]; $p | length == 1) end;
@@ -304,7 +311,7 @@ func (g *guardedJQ) index(x *gojq.Index) {
 			return
 		}
 	}
-	x.Start = pipe(x.Start, g.bound())
+	x.Start = pipe(pipe(x.Start, call(guardPrefix+"index")), g.bound())
 }
 
 // keyString guards the texts in a key that is put together.
@@ -358,14 +365,16 @@ func (g *guardedJQ) replace(t *gojq.Term, q *gojq.Query) {
 // ask about its value too.
 var asked = map[string]string{
 	"tojson/0": "tojson", "tostring/0": "tojson", "format/1": "tojson", "add/0": "add", "join/1": "join", "flatten/0": "walk",
-	"flatten/1": "walk", "implode/0": "walk", "explode/0": "explode", "split/1": "explode", "fromjson/0": "explode",
+	"flatten/1": "walk", "implode/0": "walk", "explode/0": "explode", "split/1": "explode", "fromjson/0": "fromjson", "tonumber/0": "fromjson",
 	"contains/1": "square", "inside/1": "square", "index/1": "search", "rindex/1": "search", "indices/1": "search",
-	"transpose/0": "transpose", "sort/0": "sort", "sort_by/1": "sort", "group_by/1": "sort", "unique/0": "sort", "unique_by/1": "sort",
-	"min/0": "walk", "max/0": "walk", "min_by/1": "walk", "max_by/1": "walk", "delpaths/1": "walk", "del/1": "walk",
+	"transpose/0": "transpose", "sort/0": "sort", "unique/0": "sort",
+	"min/0": "walk", "max/0": "walk", "delpaths/1": "both", "del/1": "walk", "bsearch/1": "bsearch",
+	"_min_by/1": "keys", "_max_by/1": "keys", "_sort_by/1": "sorted keys", "_group_by/1": "sorted keys", "_unique_by/1": "sorted keys",
 }
 
 // askedWith are those whose guard needs the value of the argument.
-var askedWith = map[string]bool{"join/1": true, "contains/1": true, "inside/1": true, "index/1": true, "rindex/1": true, "indices/1": true}
+var askedWith = map[string]bool{"join/1": true, "contains/1": true, "inside/1": true, "index/1": true, "rindex/1": true, "indices/1": true, "delpaths/1": true, "bsearch/1": true,
+	"_min_by/1": true, "_max_by/1": true, "_sort_by/1": true, "_group_by/1": true, "_unique_by/1": true}
 
 // function guards a call.
 func (g *guardedJQ) function(t *gojq.Term) {

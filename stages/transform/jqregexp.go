@@ -22,12 +22,14 @@ type patterns map[[2]string]*pattern
 
 type pattern struct {
 	*regexp.Regexp
+	// states are those that matching tries at each byte.
+	states int
 	// after matches one character and the expression behind it: it finds the empty match at the end of another.
 	after *regexp.Regexp
 }
 
 // find compiles an expression, or finds it.
-func (p *patterns) find(source, flags string) (*pattern, error) {
+func (p *patterns) find(source, flags string, m *meter) (*pattern, error) {
 	if found, ok := (*p)[[2]string{source, flags}]; ok {
 		return found, nil
 	}
@@ -42,11 +44,17 @@ func (p *patterns) find(source, flags string) (*pattern, error) {
 	if strings.ContainsRune(flags, 'm') {
 		expression = "(?s)" + expression
 	}
+	states, err := patternSteps(expression)
+	if err == nil {
+		if err := m.work(2 * compileSteps(states)); err != nil { // it, and after
+			return nil, err
+		}
+	}
 	r, err := regexp.Compile(expression)
 	if err != nil {
 		return nil, fmt.Errorf("invalid regular expression %q: %w", expression, err)
 	}
-	found := &pattern{Regexp: r}
+	found := &pattern{Regexp: r, states: states}
 	found.after, _ = regexp.Compile(`\A(?s:.)(?:` + expression + `)`) // without it there is no such match
 	if *p == nil || len(*p) == maxPatterns {
 		*p = patterns{}
@@ -66,8 +74,11 @@ func (r *jqRun) match(v any, args []any) any {
 	if err := r.meter.work(len(text)); err != nil {
 		return err
 	}
-	p, err := r.patterns.find(source, flags)
+	p, err := r.patterns.find(source, flags, &r.meter)
 	if err != nil {
+		return err
+	}
+	if err := r.meter.work(matchSteps(p.states, len(text))); err != nil {
 		return err
 	}
 	if args[2] == true {

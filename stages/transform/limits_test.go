@@ -14,14 +14,21 @@ import (
 	"github.com/event-gateway/event-gateway/stages"
 )
 
-// hostile data for rules that look harmless: 450 KB each.
+// hostile data for rules that look harmless: up to 900 KB, and up to the values that programs can have.
 var (
-	manyNumbers = "[" + strings.Repeat("1,", 225_000) + "1]"
-	twoLists    = `{"a":[` + strings.Repeat("1,", 112_000) + `1],"b":[` + strings.Repeat("2,", 112_000) + "2]}"
+	manyNumbers = "[" + strings.Repeat("1,", 40_000) + "1]"
+	twoLists    = `{"a":[` + strings.Repeat("1,", 20_000) + `1],"b":[` + strings.Repeat("2,", 20_000) + "2]}"
 	allOthers   = others(60_000)
 	manySpaces  = `"` + strings.Repeat(" ", 450_000) + `"`
-	manyRows    = `[[` + strings.Repeat("1,", 112_000) + `1]` + strings.Repeat(",[]", 75_000) + `]`
-	longTexts   = `{"s":"` + strings.Repeat("x", 225_000) + `","l":[` + strings.Repeat(`"",`, 75_000) + `""]}`
+	manyRows    = `[[` + strings.Repeat("1,", 20_000) + `1]` + strings.Repeat(",[]", 20_000) + `]`
+	longDigits  = `{"s":"` + strings.Repeat("7", 880_000) + `"}`
+	longRow     = "[" + strings.Repeat(strings.Repeat("7", 999)+",", 880) + "1]"
+	// jsonText has JSON in a text, and a pattern.
+	jsonText = `{"s":"[` + strings.Repeat("1,", 200_000) + `1]","p":"(.{0,30}x){20}$"}`
+	// shared and sharedJQ make 2^100 values, in few bytes.
+	shared    = `reduce(1..100, [#acc, #acc], 1)`
+	sharedJQ  = "reduce range(100) as $i (1; [., .])"
+	longTexts = `{"s":"` + strings.Repeat("x", 225_000) + `","l":[` + strings.Repeat(`"",`, 75_000) + `""]}`
 )
 
 // others are n numbers, no two the same.
@@ -84,6 +91,30 @@ var runaways = []struct {
 	{"JQ", "gsub", `gsub(" "; "")`, manySpaces},
 	{"JQ", "matches", `[match(" "; "g")] | length`, manySpaces},
 	{"JQ", "transposed", "transpose | length", manyRows},
+	{"JQ", "shared values as keys", "[1,2] | sort_by(" + sharedJQ + ")", "1"},
+	{"JQ", "shared values as keys of min_by", "[1,2] | min_by(" + sharedJQ + ")", "1"},
+	{"JQ", "shared values as keys of max_by", "[1,2] | max_by(" + sharedJQ + ")", "1"},
+	{"JQ", "shared values as keys of group_by", "[1,2] | group_by(" + sharedJQ + ")", "1"},
+	{"JQ", "shared values as keys of unique_by", "[1,2] | unique_by(" + sharedJQ + ")", "1"},
+	{"JQ", "shared values as an index", "(" + sharedJQ + ") as $s | [$s] | .[[$s]]", "1"},
+	{"JQ", "shared values as a part of a path", "(" + sharedJQ + ") as $s | [$s, 1] | getpath([[$s]])", "1"},
+	{"JQ", "shared values as paths", "(" + sharedJQ + ") as $s | [1] | delpaths([$s, $s])", "1"},
+	{"JQ", "shared values, searched for", "(" + sharedJQ + ") as $s | " + sharedJQ + " | IN($s)", "1"},
+	{"JQ", "shared values, searched for in others", "(" + sharedJQ + ") as $s | IN($s; " + sharedJQ + ")", "1"},
+	{"JQ", "shared values, searched for by halves", "(" + sharedJQ + ") as $s | [" + sharedJQ + "] | bsearch($s)", "1"},
+	{"JQ", "a long index", ". as $d | .[($d[:20000] + [2])]", manyNumbers},
+	{"JQ", "a long index into what is made", "[range(100000) | 1] | .[.[:100] + [2]]", "1"},
+	{"JQ", "flattened again and again", ". as $d | [range(1e5) | $d | flatten | length]", manyNumbers},
+	{"JQ", "sliced again and again", ". as $d | [range(1e5) | $d[1:2]]", manySpaces},
+	{"JQ", "pattern", `.s | test("(.{0,30}x){20}$")`, jsonText},
+	{"JQ", "pattern of data", `.p as $p | .s | test($p)`, jsonText},
+	{"JQ", "many values", ".ok = 1", "[" + strings.Repeat("[],", 299_000) + "1]"},
+	{"EXPR", "many values", "data", "[" + strings.Repeat("[],", 299_000) + "1]"},
+	{"FILTER", "many values", "data.s == 1", "[" + strings.Repeat("[],", 299_000) + "1]"},
+	{"JQ", "a number of a text", ".s | tonumber", longDigits},
+	{"JQ", "JSON of a text", ".s | fromjson", longDigits},
+	{"JQ", "sorted numbers", "sort", longRow},
+	{"JQ", "unique numbers", "unique", longRow},
 	{"JQ", "joined", ". as $x | .l | join($x.s) | length", longTexts},
 
 	{"EXPR", "endless range", "1..1000000000", "1"},
@@ -107,6 +138,28 @@ var runaways = []struct {
 	{"EXPR", "deep values", `reduce(1..900000, [#acc], 1)`, "1"},
 	{"EXPR", "unique numbers", `uniq(data)`, allOthers},
 	{"EXPR", "pairs", `all(data.a, {let mine = #; all(data.b, # != mine)})`, twoLists},
+	{"EXPR", "shared values' equality", shared + " == " + shared, "1"},
+	{"EXPR", "shared values' difference", shared + " != " + shared, "1"},
+	{"EXPR", "shared values in an array", shared + " in [" + shared + "]", "1"},
+	{"EXPR", "shared values in an array that is computed", "let s = " + shared + "; any([[s]], " + shared + " in #)", "1"},
+	{"EXPR", "shared values, unique", "uniq([" + shared + ", " + shared + "])", "1"},
+	{"EXPR", "shared values in groups as text", `string(groupBy([` + shared + `], "x"))`, "1"},
+	{"EXPR", "shared values in pairs as text", `string(toPairs({a: ` + shared + `}))`, "1"},
+	{"EXPR", "parsed again and again", "map(1..200, fromJSON(data.s))", jsonText},
+	{"EXPR", "split again and again", `map(1..200, split(data.s, ""))`, jsonText},
+	{"EXPR", "summed again and again", "map(1..900000, sum(data))", manyNumbers},
+	{"EXPR", "searched again and again", "map(1..900000, 2 in data)", manyNumbers},
+	{"EXPR", "compared again and again", "let d = [data]; map(1..900000, d[0] == data)", manyNumbers},
+	{"EXPR", "sorted again and again", "map(1..200, sort(data))", manyNumbers},
+	{"EXPR", "sorted by again and again", "map(1..200, sortBy(data, 1))", manyNumbers},
+	{"EXPR", "upper again and again", "map(1..200000, len(upper(data.s)))", jsonText},
+	{"EXPR", "trimmed again and again", `map(1..200000, trim(data.s, "1,äö"))`, jsonText},
+	{"EXPR", "hashed again and again", "map(1..200000, sha256(data.s))", jsonText},
+	{"EXPR", "encoded again and again", "map(1..200000, toBase64(data.s))", jsonText},
+	{"EXPR", "pairs again and again", "let m = fromPairs(map(1..1000, [string(#), #])); map(1..200000, toPairs(m))", "1"},
+	{"EXPR", "pattern", `data.s matches "(.{0,30}x){20}$"`, jsonText},
+	{"EXPR", "pattern of data", `data.s matches data.p`, jsonText},
+	{"EXPR", "pattern that grows", `data.p matches join(map(1..500, "((a{30}){30})"))`, jsonText},
 	{"EXPR", "joined", `join(data.l, data.s)`, longTexts},
 	{"EXPR", "replaced", `replace(data.s, "x", data.s)`, longTexts},
 	{"FILTER", "growing text", `reduce(1..900000, #acc + "xxxxxxxxxx", "") == ""`, "1"},
@@ -161,6 +214,11 @@ func TestRunaways(t *testing.T) {
 			took := time.Since(started)
 			runtime.ReadMemStats(&after)
 			mustEnd(t, ev, Reject, stages.TransformLimit, c.language)
+			message := ev.Verdict.Detail.Message
+			unread := strings.Contains(message, "that programs can have") || strings.Contains(message, "reading data")
+			if unread != (c.name == "many values") {
+				t.Errorf("ended with %s", ev.Verdict.Detail.Message)
+			}
 			// Of what is made some is garbage; here, on a busy machine, 390 ms and 110 MiB were the most.
 			made := (after.TotalAlloc - before.TotalAlloc) >> 20
 			t.Logf("%v, %d MiB: %s", took, made, ev.Verdict.Detail.Message)
@@ -180,4 +238,36 @@ func TestRepeatIsCutShort(t *testing.T) {
 	ev := newEvent("1")
 	w.Apply(ev)
 	mustEnd(t, ev, Reject, stages.TransformFailed, "JQ: the program gives more than one value")
+}
+
+// What is no key ends the program, and does not come into the text of its error.
+func TestNoKeys(t *testing.T) {
+	for _, program := range []string{
+		"data.missing[" + shared + "]", "data.n[" + shared + ":1]", "get(data.missing, " + shared + ")",
+	} {
+		w, _ := newWorker(t, RuleConfig{Expr: program})
+		ev := newEvent(`{"n":1}`)
+		w.Apply(ev)
+		mustEnd(t, ev, Reject, stages.TransformFailed, "EXPR: a value of the type []interface {} is neither")
+	}
+}
+
+// Guards leave alone what programs give.
+func TestGuardsChangeNothing(t *testing.T) {
+	w, _ := newWorker(t, RuleConfig{Expr: `{
+		a: [data.l == data.m, data.l != data.m, data.l == [1, 2], 1 in data.l, 3 in data.l, "b" in data.o, [1] in [[1], [2]], "x" not in ["x"]],
+		b: [data.s matches "^a+b$", data.s matches data.p, data.none matches "a", sum(data.l), sum(data.l, # * 2), sum(1..3)],
+		c: sortBy(data.r, .k), d: groupBy(data.r, string(.k)), e: [sort(data.l, "desc"), split(data.s, ""), splitAfter(data.s, "a", 2)],
+		f: [upper(data.s), lower("A"), trim(" a "), trim("xax", "x"), toBase64("a"), fromBase64("YQ=="), fromJSON("[1]")],
+		g: [keys(data.o), values(data.o), toPairs(data.o), fromPairs([["a", 1]]), get(data.o, "b"), get(data.l, 7), data.l[data.i], data.s[data.i:]],
+		h: [sha256(data.s) == sha256("aab"), hash(data.s) == hash("aab")]
+	}`})
+	ev := newEvent(`{"l":[1,2],"m":[2,1],"o":{"b":5},"s":"aab","p":"b$","r":[{"k":2},{"k":1}],"i":1}`)
+	w.Apply(ev)
+	const want = `{"a":[false,true,true,true,false,true,true,false],"b":[true,true,false,3,6,6],"c":[{"k":1},{"k":2}],` +
+		`"d":{"1":[{"k":1}],"2":[{"k":2}]},"e":[[2,1],["a","a","b"],["a","ab"]],"f":["AAB","a","a","a","YQ==","a",[1]],` +
+		`"g":[["b"],[5],[["b",5]],{"a":1},5,null,2,"ab"],"h":[true,true]}`
+	if !ev.Open() || string(ev.Data) != want {
+		t.Errorf("%v: made\n%s, want\n%s", ev.Verdict, ev.Data, want)
+	}
 }

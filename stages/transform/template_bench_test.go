@@ -14,8 +14,8 @@ const templateShape = `{"id":{{json .data.order_id}},"customer":{{json .data.cus
 
 func BenchmarkTemplate(b *testing.B) {
 	b.Run("eval", func(b *testing.B) { benchEval(b, templateEngine{}, templateShape) })
-	b.Run("rule", func(b *testing.B) { benchRule(b, RuleConfig{Template: templateShape}) })
-	b.Run("naive", func(b *testing.B) {
+	b.Run("impl=gateway", func(b *testing.B) { benchRule(b, RuleConfig{Template: templateShape}) })
+	b.Run("impl=plain-encoding-json", func(b *testing.B) {
 		parsed, err := template.New("").Funcs(template.FuncMap{"json": func(v any) (string, error) {
 			b, err := json.Marshal(v)
 			return string(b), err
