@@ -110,7 +110,8 @@ func (c *Cache) Close() {
 	c.running.Wait()
 }
 
-// Refresh has the registry asked again about a subject, at its next event: for when a schema was registered.
+// Refresh has the registry asked again about a subject, at its next event, which waits for it: whoever has registered a
+// schema may rely on it.
 func (c *Cache) Refresh(subject string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -124,7 +125,7 @@ func (c *Cache) Refresh(subject string) {
 			continue
 		}
 		old := *a
-		old.until = 0
+		old.until, old.superseded = 0, true
 		e.answer.Store(&old)
 	}
 }
@@ -155,7 +156,7 @@ func newEntry(n name) *entry {
 // SCHEMA_ON_UNAVAILABLE=reject nobody uses a schema whose time is over, so the worker waits for the fetch.
 func (c *Cache) renew(w *Worker, e *entry, named bool) (a *answer, wait bool) {
 	a = e.answer.Load()
-	lasts := a != nil && (a.kind == usable && c.cfg.OnUnavailable != Reject || a.kind == missing && !named && !c.cfg.required())
+	lasts := a != nil && !a.superseded && (a.kind == usable && c.cfg.OnUnavailable != Reject || a.kind == missing && !named && !c.cfg.required())
 	if lasts && e.fetching.Load() {
 		return a, false
 	}
@@ -280,7 +281,7 @@ func (c *Cache) publish(e *entry, a *answer, weight int, over bool) {
 	if over && e.again {
 		e.again = false
 		old := *a
-		old.until = 0
+		old.until, old.superseded = 0, true
 		a = &old
 	}
 	e.answer.Store(a)

@@ -507,3 +507,45 @@ func TestMetrics(t *testing.T) {
 		}
 	})
 }
+
+// TestBadNewVersion holds that a version which nobody can use takes the one before it away from nobody.
+func TestBadNewVersion(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := newMemory()
+		m.add("events-value", JSON, orders)
+		cfg := config()
+		h := start(t, cfg, m)
+		mustPass(t, h.settle(event(good)), "events-value", 1)
+		m.add("events-value", JSON, `{"type": "nonsense"}`)
+		for range 3 {
+			later(cfg.CacheTTL + tick)
+			h.settle(event(good)) // starts the refresh
+			synctest.Wait()
+			mustPass(t, h.settle(event(good)), "events-value", 1)
+		}
+		m.add("events-value", JSON, `{"type": "string"}`)
+		later(cfg.CacheTTL + tick)
+		h.settle(event(good))
+		synctest.Wait()
+		mustPass(t, h.settle(event(`"text"`)), "events-value", 3)
+	})
+}
+
+// TestRegisteredSchemaIsUsedAtOnce holds that the first event after a registration meets the new schema, and the old
+// one when the registry is away at that moment.
+func TestRegisteredSchemaIsUsedAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := newMemory()
+		m.add("events-value", JSON, orders)
+		h := start(t, config(), m)
+		mustPass(t, h.settle(event(good)), "events-value", 1)
+		m.add("events-value", JSON, `{"type": "string"}`)
+		h.Refresh("events-value")
+		mustPass(t, h.settle(event(`"text"`)), "events-value", 2)
+		m.fail(errAway)
+		h.Refresh("events-value")
+		for range 3 {
+			mustPass(t, h.settle(event(`"text"`)), "events-value", 2)
+		}
+	})
+}

@@ -22,6 +22,8 @@ const (
 
 // answer is what is known about a name. Never changed once it is in an entry.
 type answer struct {
+	// superseded: the gateway itself has registered something newer, so nobody is given this while it is fetched.
+	superseded bool
 	kind answerKind
 	// compiled is set when kind is usable.
 	compiled *compiled

@@ -72,7 +72,9 @@ func (c *Cache) ask(ctx context.Context, e *entry) (a *answer, weight int) {
 	}
 	compiled, err := compile(b, c.cfg.WireFormat == Confluent)
 	if err != nil {
-		a = c.refusal(e, fmt.Errorf("%w: %w", ErrInvalid, err))
+		if a = c.refusal(e, fmt.Errorf("%w: %w", ErrInvalid, err)); a.kind == usable {
+			return a, a.weight() // the version before
+		}
 	} else {
 		c.fetched[fetchedNew].Add(1)
 		a = &answer{kind: usable, compiled: compiled, until: c.lives(usable)}
@@ -173,6 +175,12 @@ func (c *Cache) refusal(e *entry, err error) *answer {
 			Message: "the registry does not have " + e.name.String()}}
 	case errors.Is(err, ErrInvalid):
 		c.fetched[fetchedInvalid].Add(1)
+		if old := e.known; old != nil && old.kind == usable {
+			// A new version that nobody can use takes the one before it away from nobody.
+			again := *old
+			again.stale, again.until = true, c.lives(invalid)
+			return &again
+		}
 		e.known = nil
 		return &answer{kind: invalid, until: c.lives(invalid), detail: &stages.Detail{Message: clip(e.name.String() + ": " + err.Error())}}
 	}
@@ -184,6 +192,7 @@ func (c *Cache) refusal(e *entry, err error) *answer {
 func (c *Cache) unavailable(e *entry, err error) *answer {
 	if old := e.answer.Load(); old != nil && c.cfg.OnUnavailable != Reject && (old.kind == usable || old.kind == missing) {
 		again := *old
+		again.superseded = false
 		again.stale, again.until = true, c.exactNow()+int64(min(staleRetry, c.cfg.CacheTTL))
 		return &again
 	}
@@ -196,7 +205,7 @@ func (c *Cache) unavailable(e *entry, err error) *answer {
 
 // keptWeight is what the entry still weighs after a fetch that brought no schema.
 func (c *Cache) keptWeight(e *entry, err error) int {
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid) {
+	if known := e.known; errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid) && (known == nil || known.kind != usable) {
 		return 0
 	}
 	c.mu.Lock()

@@ -151,11 +151,11 @@ func countFields(m protoreflect.MessageDescriptor, data []byte, n, depth int) in
 		if field == nil || field.Message() == nil || depth == protobufOptions.RecursionLimit {
 			continue
 		}
-		switch {
-		case kind == protowire.BytesType:
+		switch kind {
+		case protowire.BytesType:
 			inner, _ := protowire.ConsumeBytes(value)
 			n = countFields(field.Message(), inner, n, depth+1)
-		case kind == protowire.StartGroupType:
+		case protowire.StartGroupType:
 			inner, _ := protowire.ConsumeGroup(number, value)
 			n = countFields(field.Message(), inner, n, depth+1)
 		}
