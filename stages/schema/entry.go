@@ -24,7 +24,7 @@ const (
 type answer struct {
 	// superseded: the gateway itself has registered something newer, so nobody is given this while it is fetched.
 	superseded bool
-	kind answerKind
+	kind       answerKind
 	// compiled is set when kind is usable.
 	compiled *compiled
 	// detail says why, when there is no schema.

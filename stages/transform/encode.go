@@ -316,7 +316,7 @@ func (e *encoder) scalar(v any, depth int) error {
 // foreign writes the types that some language's own functions give: expr's split makes a []string.
 func (e *encoder) foreign(v reflect.Value, depth int) error {
 	switch v.Kind() {
-	case reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		e.out = strconv.AppendInt(e.out, v.Int(), 10)
 		return e.fits(0)
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:

@@ -6,6 +6,7 @@ package transform
 // that show the event without a copy.
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -210,6 +211,8 @@ func wantText(v any) (string, error) {
 		return "", errors.New("gives nil; a text is wanted")
 	case bool, int, float64:
 		return fmt.Sprint(v), nil
+	case json.Number: // one that neither an int nor a float64 is
+		return v.String(), nil
 	}
 	if r := reflect.ValueOf(v); r.CanInt() || r.CanUint() || r.CanFloat() {
 		return fmt.Sprint(v), nil

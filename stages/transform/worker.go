@@ -72,6 +72,11 @@ func (w *Worker) Apply(ev *stages.Event) (changed bool) {
 	if w.shown {
 		w.env.forget()
 		w.evaluator.forget()
+		for i := range w.rules {
+			if r, ok := w.rules[i].run.(*exprRun); ok {
+				r.evaluator.forget()
+			}
+		}
 		w.shown = false
 	}
 	w.busy = false
