@@ -128,7 +128,7 @@ func checkProtobuf(m protoreflect.MessageDescriptor, data []byte) *stages.Detail
 }
 
 func checkProtobufJSON(m protoreflect.MessageDescriptor, data []byte) *stages.Detail {
-	if err := boundJSON(data); err != nil {
+	if _, err := boundJSON(data); err != nil {
 		return violated(dataField, err.Error())
 	}
 	if err := (protojson.UnmarshalOptions{RecursionLimit: 100}).Unmarshal(data, dynamicpb.NewMessage(m)); err != nil {
