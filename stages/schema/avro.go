@@ -1,7 +1,7 @@
 package schema
 
-// Avro, by twmb/avro. Data is binary, or Avro's JSON when data_content_type says
-// so.
+// Avro: twmb/avro reads schemas, and data that is JSON because data_content_type
+// says so; see avro_binary.go for binary data.
 
 import (
 	"bytes"
@@ -19,30 +19,35 @@ import (
 // compileAvro makes a checker. framed: the data gets a prefix that says binary, so it must be.
 func compileAvro(b *bundle, framed bool) (checker, error) {
 	nodes := 0
-	var types avro.SchemaCache // of the references: a schema may use what those before it define
+	var known avro.SchemaCache // of the references: a schema may use what those before it define
 	for _, r := range b.references {
 		if err := boundAvro(r.text.Definition, &nodes); err != nil {
 			return nil, err
 		}
-		if _, err := types.Parse(r.text.Definition); err != nil {
+		if _, err := known.Parse(r.text.Definition); err != nil {
 			return nil, fmt.Errorf("its reference %s is not a valid Avro schema: %w", shown(r.name), err)
 		}
 	}
 	if err := boundAvro(b.root.Definition, &nodes); err != nil {
 		return nil, err
 	}
-	s, err := types.Parse(b.root.Definition)
+	s, err := known.Parse(b.root.Definition)
 	if err != nil {
 		return nil, fmt.Errorf("it is not a valid Avro schema: %w", err)
 	}
+	types := avroTypes{defined: map[string]*avroType{}}
+	of, err := types.convert(s.Root(), "")
+	if err != nil {
+		return nil, err
+	}
 	return func(ev *stages.Event) *stages.Detail {
 		if !isJSON(ev) {
-			return checkAvro(s, ev.Data)
+			return checkAvro(of, ev.Data)
 		}
 		if framed {
 			return jsonInFrame("Avro")
 		}
-		return checkAvroJSON(s, ev.Data)
+		return checkAvroJSON(s, ev.Data, types.defaults)
 	}, nil
 }
 
@@ -64,30 +69,26 @@ func boundAvro(definition string, nodes *int) error {
 	}
 }
 
-func checkAvro(s *avro.Schema, data []byte) *stages.Detail {
-	var v any
-	rest, err := s.Decode(data, &v, avro.AliasInput())
-	if err != nil {
-		return avroViolation(err, len(data))
-	}
-	if len(rest) > 0 {
-		return violated(dataField, fmt.Sprintf("is longer than its schema says: the value ends at byte %d of %d",
-			len(data)-len(rest), len(data)))
-	}
-	return nil
-}
+// maxDefaults bounds the fields that the library fills with defaults because the data leaves them out.
+const maxDefaults = 500_000
 
-func checkAvroJSON(s *avro.Schema, data []byte) *stages.Detail {
-	if err := boundJSON(data); err != nil {
+// checkAvroJSON holds JSON against the schema. defaults is how many a record may be filled with.
+func checkAvroJSON(s *avro.Schema, data []byte, defaults int) *stages.Detail {
+	objects, err := boundJSON(data)
+	if err != nil {
 		return violated(dataField, err.Error())
 	}
 	if !json.Valid(data) {
 		_, _, err := decodeJSON(data)
 		return violated(dataField, orElse(err, "is not JSON"))
 	}
+	if objects*defaults > maxDefaults {
+		return violated(dataField, fmt.Sprintf("has %d objects; with up to %d defaults each, these are more than %d fields",
+			objects, defaults, maxDefaults))
+	}
 	var v any
 	if err := s.DecodeJSON(bytes.TrimSpace(data), &v); err != nil {
-		return avroViolation(err, len(data))
+		return avroViolation(err)
 	}
 	return nil
 }
@@ -100,7 +101,7 @@ func orElse(err error, otherwise string) string {
 }
 
 // avroViolation finds the field in the library's error.
-func avroViolation(err error, size int) *stages.Detail {
+func avroViolation(err error) *stages.Detail {
 	field := dataField
 	var semantic *avro.SemanticError
 	if errors.As(err, &semantic) && semantic.Field != "" {
@@ -108,10 +109,6 @@ func avroViolation(err error, size int) *stages.Detail {
 		if semantic.Err != nil {
 			err = semantic.Err
 		}
-	}
-	var short *avro.ShortBufferError
-	if errors.As(err, &short) {
-		return violated(field, fmt.Sprintf("ends in the middle of a %s, after %d bytes of data", short.Type, size))
 	}
 	return violated(field, "does not match the Avro schema: "+strings.ReplaceAll(err.Error(), "avro: ", ""))
 }

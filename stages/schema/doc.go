@@ -9,7 +9,7 @@
 //	cache.go       names and what is known about them, fetches, waiting workers
 //	entry.go       one name and its answer
 //	fetch.go       from a name to an answer; references.go, compile.go
-//	jsonschema*.go, avro.go, protobuf.go  the languages
+//	jsonschema*.go, avro*.go, protobuf*.go  the languages; jsondecode.go, jsonbounds.go
 //	metrics.go     what is counted
 //
 // Goroutines: one clock, which ends with Close, and one for each fetch, at most

@@ -2,8 +2,11 @@ package schema
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/twmb/avro"
 
 	"github.com/event-gateway/event-gateway/stages"
 )
@@ -59,6 +62,49 @@ func FuzzAvro(f *testing.F) {
 			t.Fatalf("%q is no JSON, and matches", data)
 		}
 	})
+}
+
+// FuzzAvroBinary holds the walk over binary data against the library: what one takes, the other takes, but for what
+// the library lets pass (text that is not UTF-8, booleans that are neither, sizes of blocks) and its own bounds.
+func FuzzAvroBinary(f *testing.F) {
+	schemas := []string{avroOrder, everything, benchAvro, `["null","string","long"]`, `{"type":"map","values":{"type":"array","items":"boolean"}}`,
+		`{"type":"record","name":"R","fields":[{"name":"next","type":["null","R"]},{"name":"z","type":{"type":"array","items":"null"}}]}`}
+	type pair struct {
+		ours    *compiled
+		library *avro.Schema
+	}
+	var pairs []pair
+	for _, s := range schemas {
+		pairs = append(pairs, pair{compileText(f, Avro, s, newMemory()), avro.MustParse(s)})
+	}
+	f.Add(uint8(0), avroData(f))
+	f.Add(uint8(1), []byte("\x01\x02\x02aaaabbbbbbbb\x02s\x02yxxx\x02\x02\x02kzzz\x00\x04\x00\x04fff\x00\x02"))
+	f.Add(uint8(3), []byte("\x02\x04ab"))
+	f.Add(uint8(4), []byte("\x01\x0a\x02k\x04\x00\x01\x00\x00"))
+	f.Add(uint8(5), []byte("\x02\x02\x00\x02\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, which uint8, data []byte) {
+		p := pairs[int(which)%len(pairs)]
+		d := checked(p.ours, event(string(data)))
+		sound(t, d)
+		var v any
+		rest, err := p.library.Decode(data, &v)
+		takes := err == nil && len(rest) == 0
+		switch {
+		case d == nil && !takes && (err == nil || !strings.Contains(err.Error(), "limit") && !strings.Contains(err.Error(), "out of range")):
+			t.Fatalf("%q: the walk takes it, the library says %v, %d bytes left", data, err, len(rest))
+		case d != nil && takes && !stricter(d.Message):
+			t.Fatalf("%q: the library takes it, the walk says %s: %s", data, d.Field, d.Message)
+		}
+	})
+}
+
+func stricter(message string) bool {
+	for _, s := range []string{"UTF-8", "a boolean is 0 or 1", "has a block", "more than 2000000 values"} {
+		if strings.Contains(message, s) {
+			return true
+		}
+	}
+	return false
 }
 
 func FuzzProtobuf(f *testing.F) {

@@ -8,8 +8,9 @@ import (
 	"fmt"
 )
 
-// boundJSON looks for what is too deep or too large. It does not check the syntax: the decoder does.
-func boundJSON(data []byte) error {
+// boundJSON looks for what is too deep or too large, and counts objects. It does not check the syntax: the
+// decoder does.
+func boundJSON(data []byte) (objects int, err error) {
 	depth, values := 0, 1
 	for i := 0; i < len(data); i++ {
 		switch c := data[i]; {
@@ -19,23 +20,26 @@ func boundJSON(data []byte) error {
 			values++
 		case c == '{' || c == '[':
 			values++
+			if c == '{' {
+				objects++
+			}
 			if depth++; depth > maxDepth {
-				return fmt.Errorf("%w, at byte %d", errTooDeep, i)
+				return 0, fmt.Errorf("%w, at byte %d", errTooDeep, i)
 			}
 		case c == '}' || c == ']':
 			depth--
 		case c >= '0' && c <= '9' || c == '-':
 			end := endOfNumber(data, i)
 			if !boundedNumber(data[i:end]) {
-				return fmt.Errorf("%w, at byte %d", errLongNumber, i)
+				return 0, fmt.Errorf("%w, at byte %d", errLongNumber, i)
 			}
 			i = end - 1
 		}
 	}
 	if values > maxValues {
-		return errTooMany
+		return 0, errTooMany
 	}
-	return nil
+	return objects, nil
 }
 
 // endOfString is the index of the closing quote, or of the last byte.

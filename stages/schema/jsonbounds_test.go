@@ -23,7 +23,7 @@ func TestBoundJSON(t *testing.T) {
 		"exponent":         {"[1,1E+0401]", errLongNumber},
 		"long":             {strings.Repeat("9", maxNumberBytes+1), errLongNumber},
 	} {
-		if err := boundJSON([]byte(c.data)); !errors.Is(err, c.want) {
+		if _, err := boundJSON([]byte(c.data)); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}

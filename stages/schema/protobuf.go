@@ -164,7 +164,7 @@ func countFields(m protoreflect.MessageDescriptor, data []byte, n, depth int) in
 }
 
 func checkProtobufJSON(m protoreflect.MessageDescriptor, data []byte) *stages.Detail {
-	if err := boundJSON(data); err != nil {
+	if _, err := boundJSON(data); err != nil {
 		return violated(dataField, err.Error())
 	}
 	if err := (protojson.UnmarshalOptions{RecursionLimit: 100}).Unmarshal(data, dynamicpb.NewMessage(m)); err != nil {
