@@ -110,7 +110,7 @@ func TestTemplateRefuses(t *testing.T) {
 
 func TestTemplateLimits(t *testing.T) {
 	long := strings.Repeat("aaaaaaaaaa", 40_000)
-	many := `{"n":[` + strings.Repeat(`"abcdefg",`, 60_000) + `""],"text":"` + long + `","number":1000000000000}`
+	many := `{"n":[` + numbered(60_000) + `""],"text":"` + long + `","number":1000000000000}`
 	doubled := `{{$x := .data.text}}` + strings.Repeat(`{{$x = print $x $x}}`, 60) + `x`
 	for name, source := range map[string]string{
 		"itself":                         `{{define "x"}}{{template "x" .}}{{end}}{{template "x" .}}`,
