@@ -79,7 +79,7 @@ func TestEveryRejectedValueIsOneLine(t *testing.T) {
 		{"SINK=log LOG_OUTPUT=stdout", "LOG_OUTPUT=stdout: stderr or a file"},
 		{"KAFKA_SASL_MECHANISM=PLAIN", "KAFKA_SASL_MECHANISM: not in this version"},
 		{"KAFKA_SOURCE_TOPIC=in", "KAFKA_SOURCE_TOPIC: not in this version"},
-		{"TRANSFORM_RULES=x", "TRANSFORM_RULES: not in this version"},
+		{"TRANSFORM_RULES=x", "TRANSFORM_RULES: rules are TRANSFORM_<number>_<name>, numbered from 0"},
 		{"GRPC_TLS_CERT=x", "GRPC_TLS_CERT: not in this version"},
 	} {
 		t.Run(tc.environ, func(t *testing.T) {
