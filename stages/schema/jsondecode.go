@@ -154,7 +154,7 @@ func unquote(text jsontext.Value) string {
 	if bytes.IndexByte(text, '\\') < 0 {
 		return string(text[1 : len(text)-1])
 	}
-	b, _ := jsontext.AppendUnquote(nil, text) //nolint:errcheck // the decoder has checked it
+	b, _ := jsontext.AppendUnquote(nil, text) // the decoder has checked it
 	return string(b)
 }
 
