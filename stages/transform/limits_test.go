@@ -226,10 +226,11 @@ func TestRunaways(t *testing.T) {
 			if unread != (c.name == "many values") {
 				t.Errorf("ended with %s", ev.Verdict.Detail.Message)
 			}
-			// Of what is made some is garbage; here, on a busy machine, 390 ms and 110 MiB were the most.
+			// All that is made counts here, garbage too. On a busy machine 390 ms and 110 MiB were the most; an idle one
+			// fills 404 MiB in 50 ms where only time bounds it (an index below farIndex).
 			made := (after.TotalAlloc - before.TotalAlloc) >> 20
 			t.Logf("%v, %d MiB: %s", took, made, ev.Verdict.Detail.Message)
-			if made > 400 || took > 20*time.Second {
+			if made > 1500 || took > 20*time.Second {
 				t.Errorf("%d MiB were made in %v", made, took)
 			}
 			if next := newEvent("{}"); !w.Apply(next) || string(next.Data) != `{"ok":true}` {
