@@ -228,7 +228,8 @@ func (p *process) scrape() (a accounting, ok bool) {
 			a.inFlight = n
 		case m[1] == "gateway_events_total":
 			_, outcome, _ := strings.Cut(m[2], `outcome="`)
-			a.outcomes[strings.TrimSuffix(outcome, `"`)] = n
+			outcome, _, _ = strings.Cut(outcome, `"`)
+			a.outcomes[outcome] += n // dead-lettered ones have a series of their own
 		}
 	}
 	return a, true
