@@ -3,6 +3,7 @@ package schema
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -124,6 +125,10 @@ func TestAvroData(t *testing.T) {
 		{`"bytes"`, "\x01", "data", "says that its bytes has -1 bytes, of which 0 are there, at byte 1"},
 		{`["null","int"]`, "\x04", "data", "has the union's branch 2; 0 to 1 were expected, at byte 1"},
 		{`{"type":"enum","name":"E","symbols":["A","B"]}`, "\x04", "data", `has the symbol 2 of enum "E"; 0 to 1 were expected, at byte 1`},
+		{`["null","int"]`, "\x01", "data", "has the union's branch -1; 0 to 1 were expected, at byte 1"},
+		{`{"type":"enum","name":"E","symbols":["A","B"]}`, "\x01", "data", `has the symbol -1 of enum "E"; 0 to 1 were expected, at byte 1`},
+		{array(`"null"`), "\x01\x01\x00", "data", "has a block of -1 items in -1 bytes, with 1 left, at byte 2"},
+		{array(`"null"`), string(binary.AppendVarint(nil, math.MinInt64)) + "\x00", "data", "has a block of -9223372036854775808 items in 0 bytes, with 0 left, at byte 11"},
 		{`{"type":"fixed","name":"F","size":2}`, "a", "data", `ends in the middle of a fixed "F", at byte 1`},
 		{array(`"int"`), "\x03\x04\x02\x02\x00", "", ""},
 		{array(`"int"`), "\x03\x02\x02\x02\x00", "data", "has a block that says it ends at byte 3, not here, at byte 4"},

@@ -172,8 +172,10 @@ func (c *Cache) renew(w *Worker, e *entry, named bool) (a *answer, wait bool) {
 	switch {
 	case lasts || e.overdue:
 		return a, false
+	case c.closed:
+		return shuttingDown, false
 	case !started:
-		return c.tooMany(), false
+		return tooMany, false
 	}
 	e.await(w)
 	return nil, true
@@ -314,8 +316,9 @@ func (c *Cache) account(e *entry, weight int) {
 	c.entries.Store(&table)
 }
 
-// tooMany answers an event whose schema is not known while too many others are being fetched.
-func (c *Cache) tooMany() *answer {
-	return &answer{kind: crowded, detail: &stages.Detail{
+// Answers when the registry is not asked.
+var (
+	tooMany = &answer{kind: crowded, detail: &stages.Detail{
 		Message: "too many schemas that the gateway does not know yet are asked for at once"}}
-}
+	shuttingDown = &answer{kind: crowded, detail: &stages.Detail{Message: "the gateway is shutting down"}}
+)

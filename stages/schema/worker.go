@@ -130,7 +130,7 @@ func (w *Worker) find(n *name, named []byte) (*entry, *answer) {
 	if w.last == nil || !bytes.Equal(w.key, w.lastKey) || w.last.evicted.Load() {
 		e := w.cache.find(n, w.key)
 		if e == nil {
-			return nil, w.cache.tooMany()
+			return nil, tooMany
 		}
 		w.last = e
 		w.lastKey = append(w.lastKey[:0], w.key...)
