@@ -120,9 +120,9 @@ func (r *celRun) eval(ctx context.Context, e *env) (output, error) {
 		frame.SetCostTracker(r.used)
 	}
 	value, _, err := r.program.Eval(frame)
-	if r.used == nil {
-		r.used = frame.CostTracker()
-		r.unused, _ = r.used.Clone() // never fails
+	if used := frame.CostTracker(); r.used == nil && used != nil {
+		r.used = used
+		r.unused, _ = used.Clone() // never fails
 	}
 	if err != nil {
 		return output{}, r.explain(err)

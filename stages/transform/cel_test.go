@@ -254,6 +254,9 @@ func TestCELLimits(t *testing.T) {
 			if took > 20*time.Second || peak > 400<<20 {
 				t.Errorf("took %v and %d MB", took, peak>>20)
 			}
+			if want := celReasons[name]; err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("ended with %v, want %s", err, want)
+			}
 			t.Logf("%v, %d MB: %.150s", took, peak>>20, err)
 			if out, err := evalWith(t, celEngine{}, `data.n.size()`, e, testLimits); err != nil || out.value != 60_001 {
 				t.Errorf("the next one: %v, %v", out, err)
@@ -276,6 +279,27 @@ func TestCELKeepsTime(t *testing.T) {
 	}
 }
 
+// celReasons are what ends some of them: without it, another limit would, later. What a guard has refused may cost too
+// much on top.
+var celReasons = map[string]string{
+	"range":                       "a list of 1000000000 items",
+	"doubled string":              "+ would make a string",
+	"doubled string of the event": "+ would make a string",
+	"doubled bytes":               "+ would make a string",
+	"doubled list":                "a list of 524288 items",
+	"doubled list, sized":         "a list of 524288 items",
+	"nested list":                 "the result is too large",
+	"nested object":               "the result is too large",
+	"nested list, merged":         "the result is too large",
+	"nested list, compared":       "a comparison of more than 500000 items",
+	"nested list, searched":       "a search of more than 500000 items",
+	"nested list, flattened":      "flatten of more than 500000 items",
+	"nested list, formatted":      "format of 500001 items",
+	"replace":                     "replace would make",
+	"join":                        "join would make",
+	"a pattern that grows":        "a pattern of",
+}
+
 // numbered are n different strings for an array.
 func numbered(n int) string {
 	var b strings.Builder
@@ -283,6 +307,15 @@ func numbered(n int) string {
 		fmt.Fprintf(&b, `"%07d",`, i)
 	}
 	return b.String()
+}
+
+// However long the timeout, the cost is bounded, and memory with it.
+func TestCELCost(t *testing.T) {
+	l := limits{output: 1 << 20, timeout: time.Minute}
+	_, err := evalWith(t, celEngine{}, `lists.range(4000).map(x, lists.range(4000).map(y, x * y))`, testEnv("1"), l)
+	if !errors.Is(err, errLimit) || !strings.Contains(err.Error(), "more than 10000000 steps") {
+		t.Error(err)
+	}
 }
 
 // nested builds a value by a step that takes the last one, over and over: as much as fits into a program's text.

@@ -92,7 +92,7 @@ func (r *templateRun) eval(_ context.Context, e *env) (output, error) {
 		err = templateProblem(r.template.Execute(&r.out, r.dot))
 	}
 	clear(r.dot)
-	r.vars, r.args = r.vars[:0], r.args[:0]
+	r.vars, r.args = forgetOperands(r.vars), forgetOperands(r.args)
 	if r.meter.spent != nil {
 		err = r.meter.spent // whatever text/template made of it
 	}
@@ -100,6 +100,15 @@ func (r *templateRun) eval(_ context.Context, e *env) (output, error) {
 		return output{}, err
 	}
 	return output{text: r.out.text, isText: true}, nil
+}
+
+// forgetOperands lets go of the event's values.
+func forgetOperands(all []operand) []operand {
+	if cap(all) > maxSlab {
+		return nil
+	}
+	clear(all[:cap(all)])
+	return all[:0]
 }
 
 // show makes dot the event's.

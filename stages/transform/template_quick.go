@@ -508,7 +508,6 @@ func (l *quickLoop) run(f *frame) error {
 			return nil
 		}
 	}
-	f.dot = outer
 	return runAll(f, l.otherwise)
 }
 

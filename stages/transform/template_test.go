@@ -113,7 +113,7 @@ func TestTemplateLimits(t *testing.T) {
 		t.Skip("one goroutine computes here: the race detector sees nothing and takes minutes")
 	}
 	long := strings.Repeat("aaaaaaaaaa", 40_000)
-	many := `{"n":[` + numbered(60_000) + `""],"text":"` + long + `","number":1000000000000}`
+	many := `{"n":[` + numbered(60_000) + `""],"text":"` + long + `","few":"` + strings.Repeat("b", 1000) + `","number":1000000000000}`
 	doubled := `{{$x := .data.text}}` + strings.Repeat(`{{$x = print $x $x}}`, 60) + `x`
 	for name, source := range map[string]string{
 		"itself":                         `{{define "x"}}{{template "x" .}}{{end}}{{template "x" .}}`,
@@ -140,6 +140,8 @@ func TestTemplateLimits(t *testing.T) {
 		"a pattern over much":            `{{regexReplace (slice .data.text 0 900) "" .data.text}}`,
 		"matches of nothing":             `{{regexReplace "" .data.text .data.text}}`,
 		"a match that becomes much":      `{{regexReplace "a" .data.text .data.text}}`,
+		"a pattern of many steps":        `{{regexReplace "a{100}" .data.text .data.text}}`,
+		"few matches that become much":   `{{regexReplace "b" .data.text .data.few}}`,
 		"a pattern again and again":      `{{range .data.n}}{{$x := regexReplace "a+b" "" $.data.text}}{{end}}`,
 		"a pattern of the event's data":  `{{range .data.n}}{{$x := regexReplace (printf "%s(a{20}){20}" .) "" $.id}}{{end}}`,
 		"JSON of all of it in variables": `{{range .data.n}}{{$x := json $.data.n}}{{end}}`,
@@ -165,11 +167,47 @@ func TestTemplateLimits(t *testing.T) {
 			if took > 20*time.Second || peak > 400<<20 {
 				t.Errorf("took %v and %d MB", took, peak>>20)
 			}
+			if want := templateReasons[name]; err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("ended with %v, want %s", err, want)
+			}
 			t.Logf("%v, %d MB: %.150v", took, peak>>20, err)
 			if out, err := evalWith(t, templateEngine{}, `{{len .data.n}}`, e, testLimits); err != nil || string(out.text) != "60001" {
 				t.Errorf("the next one: %s, %v", out.text, err)
 			}
 		})
+	}
+}
+
+// templateReasons are what ends some of them: without it, another limit would, later.
+var templateReasons = map[string]string{
+	"itself":                  "nest deeper than 100 levels",
+	"itself twice":            "nest deeper than 100 levels",
+	"each other":              "nest deeper than 100 levels",
+	"output":                  "more than the 1048576 bytes",
+	"a width":                 "a width or a precision of more than 1000",
+	"JSON of JSON of JSON":    "JSON of a string of",
+	"replace nothing by much": "more than 64 MiB",
+	"join":                    "more than 64 MiB",
+	"a pattern of many steps": "more than the time for an event",
+	"matches of nothing":      "more than 100000 matches",
+}
+
+// Only templates that call each other nest; one after the other, any number goes.
+func TestTemplatesOneAfterTheOther(t *testing.T) {
+	const source = `{{define "t"}}{{.}}{{end}}{{range .data}}{{template "t" .}}{{end}}`
+	for _, quick := range []bool{true, false} {
+		made, err := templateEngine{}.compile(source, testLimits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := made.(*templateProgram)
+		if !quick {
+			p.quick = nil
+		}
+		out, err := p.newRun().eval(context.Background(), testEnv("["+strings.Repeat("1,", 999)+"1]"))
+		if err != nil || len(out.text) != 1000 {
+			t.Errorf("quick is %t: %v, %d bytes", quick, err, len(out.text))
+		}
 	}
 }
 

@@ -9,7 +9,6 @@ package transform
 import (
 	"fmt"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"text/template"
@@ -221,7 +220,7 @@ func (t *treeWriter) pattern(c *parse.CommandNode) {
 	if !ok || t.program.patterns[text.Text] != nil {
 		return
 	}
-	compiled, err := regexp.Compile(text.Text)
+	compiled, err := compilePattern(text.Text)
 	if err != nil {
 		where, what := t.tree.ErrorContext(c)
 		t.err = templateProblem(fmt.Errorf("template: %s: <%s>: %w", where, what, err))

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -167,12 +166,12 @@ func formatDate(r *templateRun, args []operand) (any, error) {
 }
 
 // templatePatterns are compiled patterns of regexReplace by their text.
-type templatePatterns map[string]*regexp.Regexp
+type templatePatterns map[string]*sizedPattern
 
 // maxMatches bounds what regexReplace replaces in one text: each match takes some 100 bytes while it works.
 const maxMatches = 100_000
 
-// maxPattern bounds patterns in bytes, and their time, which is that times the text's length.
+// maxPattern bounds patterns in bytes.
 const maxPattern = 1000
 
 // regexReplace is regexReplace pattern replacement text, where $1 is what the first group has matched.
@@ -183,12 +182,18 @@ func regexReplace(r *templateRun, s []string) (any, error) {
 		if len(pattern) > maxPattern {
 			return nil, fmt.Errorf("the pattern has %d bytes; %d are the most", len(pattern), maxPattern)
 		}
-		var err error
-		if compiled, err = regexp.Compile(pattern); err != nil {
+		states, err := patternSteps(pattern)
+		if err == nil {
+			err = r.meter.work(compileSteps(states))
+		}
+		if err == nil {
+			compiled, err = compilePattern(pattern)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
-	if err := r.meter.work(multiply(1+len(pattern)/4, len(text))); err != nil {
+	if err := r.meter.work(matchSteps(compiled.states, len(text))); err != nil {
 		return nil, err
 	}
 	matches := compiled.FindAllStringSubmatchIndex(text, maxMatches+1)
