@@ -25,8 +25,22 @@ func settle(t *testing.T, c *schema.Cache, named, data string) *stages.Event {
 	if named != "" {
 		ev.More, ev.DataSchema.Value = true, []byte(named)
 	}
-	c.Resolve(t.Context(), ev)
+	check(c, ev)
 	return ev
+}
+
+// check holds the event against its schema, and waits while that is fetched.
+func check(c *schema.Cache, ev *stages.Event) {
+	woken := make(chan struct{}, 1)
+	w := c.NewTrial("", 0, func() {
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	})
+	for w.Check(ev) {
+		<-woken
+	}
 }
 
 func TestCacheOverAFailingRegistry(t *testing.T) {

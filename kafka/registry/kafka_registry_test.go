@@ -224,7 +224,7 @@ func checked(t *testing.T, cache *schema.Cache, typ, named, data string) (*stage
 	if named != "" {
 		ev.More, ev.DataSchema.Value = true, []byte(named)
 	}
-	cache.Resolve(t.Context(), ev)
+	check(cache, ev)
 	return ev.Schema, ev.Verdict
 }
 

@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -420,31 +419,16 @@ func TestClose(t *testing.T) {
 	})
 }
 
-func TestResolve(t *testing.T) {
+func TestTrial(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := newMemory()
 		m.add("events-value", JSON, orders)
 		m.add("other:x/y", JSON, `{"type":"string"}`)
 		h := start(t, config(), m)
-		ev := event(good)
-		h.Resolve(t.Context(), ev)
-		mustPass(t, ev, "events-value", 1)
-		ev = naming("7", `"x"`)
-		h.ResolveAs(t.Context(), ev, "other:x/y", 0)
-		mustPass(t, ev, "other:x/y", 1)
-		ev = naming("7", good)
-		h.ResolveAs(t.Context(), ev, "other:x/y", 1)
-		mustRefuse(t, ev, stages.SchemaViolation)
-		ev = event(good)
-		h.ResolveAs(t.Context(), ev, "other:x/y", 2)
-		mustRefuse(t, ev, stages.SchemaNotFound)
-
-		m.hold()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		ev = naming("7", good)
-		h.Resolve(ctx, ev)
-		mustRefuse(t, ev, stages.SchemaUnavailable)
+		mustPass(t, tried(t, h.Cache, event(good), "", 0), "events-value", 1)
+		mustPass(t, tried(t, h.Cache, naming("7", `"x"`), "other:x/y", 0), "other:x/y", 1)
+		mustRefuse(t, tried(t, h.Cache, naming("7", good), "other:x/y", 1), stages.SchemaViolation)
+		mustRefuse(t, tried(t, h.Cache, event(good), "other:x/y", 2), stages.SchemaNotFound)
 	})
 }
 
@@ -460,8 +444,7 @@ func TestFailedIsTold(t *testing.T) {
 			told <- err
 		}})
 		defer c.Close()
-		ev := event(good)
-		c.Resolve(t.Context(), ev)
+		tried(t, c, event(good), "", 0)
 		if err := <-told; !errors.Is(err, errAway) {
 			t.Fatalf("told of %v", err)
 		}

@@ -233,3 +233,20 @@ const (
 	good   = `{"id":4711}`
 	bad    = `{"id":"4711"}`
 )
+
+// tried is the event after a dry run's worker has checked it, with the schema of a subject in place of its own unless
+// subject is empty.
+func tried(t *testing.T, c *Cache, ev *stages.Event, subject string, version int) *stages.Event {
+	t.Helper()
+	woken := make(chan struct{}, 1)
+	w := c.NewTrial(subject, version, func() {
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	})
+	for w.Check(ev) {
+		<-woken
+	}
+	return ev
+}

@@ -5,7 +5,6 @@ package schema
 
 import (
 	"bytes"
-	"context"
 
 	"github.com/event-gateway/event-gateway/stages"
 )
@@ -180,32 +179,4 @@ func (w *Worker) refuse(ev *stages.Event, reason stages.Reason, a *answer, named
 		detail.Field = "data_schema"
 	}
 	ev.Refuse(stages.AtValidate, reason, &detail)
-}
-
-// Resolve is Check for callers that may wait: it ends with the event checked or refused, within SCHEMA_TIMEOUT
-// and a little, or refused when ctx ends.
-func (c *Cache) Resolve(ctx context.Context, ev *stages.Event) { c.resolve(ctx, ev, nil) }
-
-// ResolveAs is Resolve with the schema of that subject and version (0: the latest) in place of the event's own.
-func (c *Cache) ResolveAs(ctx context.Context, ev *stages.Event, subject string, version int) {
-	c.resolve(ctx, ev, nameOf(subject, version))
-}
-
-func (c *Cache) resolve(ctx context.Context, ev *stages.Event, as *name) {
-	woken := make(chan struct{}, 1)
-	w := &Worker{cache: c, as: as, counts: new(counts), wake: func() {
-		select {
-		case woken <- struct{}{}:
-		default:
-		}
-	}}
-	for w.Check(ev) {
-		select {
-		case <-woken:
-		case <-ctx.Done():
-			ev.Refuse(stages.AtValidate, stages.SchemaUnavailable, &stages.Detail{
-				Message: "the caller's time was over before the registry answered"})
-			return
-		}
-	}
 }
