@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/agnivade/levenshtein"
+
 	"github.com/event-gateway/event-gateway/cli"
 )
 
@@ -92,30 +94,9 @@ func unknownNames(environ map[string]string, settings []cli.Setting) (warnings [
 func nearest(name string, settings []cli.Setting) string {
 	best, least := "", 1+len(name)/4
 	for _, s := range settings {
-		if d := distance(name, s.Name); d < least {
+		if d := levenshtein.ComputeDistance(name, s.Name); d < least {
 			best, least = s.Name, d
 		}
 	}
 	return best
-}
-
-// distance is the Levenshtein distance: insertions, deletions and substitutions from a to b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			substitute := diagonal
-			if a[i] != b[j] {
-				substitute++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
