@@ -37,13 +37,13 @@ func (w *stageWorker) holdReady() bool {
 	return h.Room() > 0 && w.in.ready()
 }
 
-// workSifted is work for a burst of which the stage keeps some.
+// workSifted is work for a burst of which the stage keeps some. now is when the stage was done.
 func (w *stageWorker) workSifted(burst []*stages.Event) (now int64) {
-	now = w.p.now()
-	w.count(burst, now)
 	for done := 0; done < len(burst); {
 		done += w.process(burst[done:])
 	}
+	now = w.p.now()
+	w.count(burst, now) // also what is kept: nobody else has it yet
 	on := w.holder.Sift(burst)
 	w.answer(on)
 	w.out.stageAll(on, w.route)
