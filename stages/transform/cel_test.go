@@ -3,11 +3,9 @@ package transform
 // CEL: what programs see, what becomes of values, and what they may take.
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -194,9 +192,7 @@ func TestCELFails(t *testing.T) {
 
 // H71 and its kin: each ends with a limit, soon, and with little memory, and the next event is served.
 func TestCELLimits(t *testing.T) {
-	if raceEnabled {
-		t.Skip("one goroutine computes here: the race detector sees nothing and takes minutes")
-	}
+	skipUnderRace(t)
 	many := `{"n":[` + numbered(60_000) + `""],"text":"` + strings.Repeat("aaaaaaaaaa", 40_000) +
 		`","objects":[` + strings.Repeat(`{"a":[1,2]},`, 9_000) + `{}],"pattern":"(a{30}){30}"}`
 	tenMillion := `lists.range(4000).map(x, lists.range(4000).map(y, x * y))`
@@ -236,28 +232,7 @@ func TestCELLimits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := testEnv(many)
-			p, err := celEngine{}.compile(program, testLimits)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := p.newRun()
-			if _, err := e.data(); err != nil { // reading it is not the program's
-				t.Fatal(err)
-			}
-			peak, took, err := measured(t, func(ctx context.Context) error {
-				_, err := r.eval(ctx, e)
-				return err
-			})
-			if !errors.Is(err, errLimit) {
-				t.Errorf("ended with %v", err)
-			}
-			if took > 20*time.Second || peak > 400<<20 {
-				t.Errorf("took %v and %d MB", took, peak>>20)
-			}
-			if want := celReasons[name]; err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("ended with %v, want %s", err, want)
-			}
-			t.Logf("%v, %d MB: %.150s", took, peak>>20, err)
+			mustRunAway(t, celEngine{}, program, e, celReasons[name])
 			if out, err := evalWith(t, celEngine{}, `data.n.size()`, e, testLimits); err != nil || out.value != 60_001 {
 				t.Errorf("the next one: %v, %v", out, err)
 			}
@@ -325,45 +300,6 @@ func nested(name, start, step string, times int) string {
 		s = "cel.bind(" + name + ", " + s + ", " + step + ")"
 	}
 	return s
-}
-
-// measured runs f under the test's timeout, and says how much the heap grew at most, as seen every millisecond.
-func measured(tb testing.TB, f func(ctx context.Context) error) (peak uint64, took time.Duration, err error) {
-	tb.Helper()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	before := m.HeapAlloc
-	stop, done := make(chan struct{}), make(chan uint64)
-	go func() {
-		var most uint64
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-			case <-stop:
-				done <- most
-				return
-			}
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			if m.HeapAlloc > before {
-				most = max(most, m.HeapAlloc-before)
-			}
-		}
-	}()
-	var ctx deadline
-	start := time.Now()
-	ctx.start(clock() + testLimits.timeout)
-	err = f(&ctx)
-	took = time.Since(start)
-	ctx.stop()
-	close(stop)
-	if err != nil && strings.Contains(err.Error(), "TRANSFORM_TIMEOUT") && took < testLimits.timeout*9/10 {
-		tb.Errorf("after %v: %v", took, err)
-	}
-	return <-done, took, err
 }
 
 func TestWantedByCEL(t *testing.T) {

@@ -191,9 +191,7 @@ func ruleOf(language, program string) RuleConfig {
 }
 
 func TestRunaways(t *testing.T) {
-	if raceEnabled {
-		t.Skip("one goroutine computes here: the race detector sees nothing and takes minutes")
-	}
+	skipUnderRace(t)
 	const timeout = 50 * time.Millisecond
 	for _, c := range runaways {
 		t.Run(c.language+" "+c.name, func(t *testing.T) {

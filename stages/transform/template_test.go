@@ -7,7 +7,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 )
 
 // templateCases are templates and what they make of the sample; want begins with "! " for what an error has.
@@ -109,9 +108,7 @@ func TestTemplateRefuses(t *testing.T) {
 }
 
 func TestTemplateLimits(t *testing.T) {
-	if raceEnabled {
-		t.Skip("one goroutine computes here: the race detector sees nothing and takes minutes")
-	}
+	skipUnderRace(t)
 	long := strings.Repeat("aaaaaaaaaa", 40_000)
 	many := `{"n":[` + numbered(60_000) + `""],"text":"` + long + `","few":"` + strings.Repeat("b", 1000) + `","number":1000000000000}`
 	doubled := `{{$x := .data.text}}` + strings.Repeat(`{{$x = print $x $x}}`, 60) + `x`
@@ -149,28 +146,7 @@ func TestTemplateLimits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := testEnv(many)
-			p, err := templateEngine{}.compile(source, testLimits)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := p.newRun()
-			if _, err := e.data(); err != nil { // reading it is not the program's
-				t.Fatal(err)
-			}
-			peak, took, err := measured(t, func(ctx context.Context) error {
-				_, err := r.eval(ctx, e)
-				return err
-			})
-			if !errors.Is(err, errLimit) {
-				t.Errorf("ended with %v", err)
-			}
-			if took > 20*time.Second || peak > 400<<20 {
-				t.Errorf("took %v and %d MB", took, peak>>20)
-			}
-			if want := templateReasons[name]; err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("ended with %v, want %s", err, want)
-			}
-			t.Logf("%v, %d MB: %.150v", took, peak>>20, err)
+			mustRunAway(t, templateEngine{}, source, e, templateReasons[name])
 			if out, err := evalWith(t, templateEngine{}, `{{len .data.n}}`, e, testLimits); err != nil || string(out.text) != "60001" {
 				t.Errorf("the next one: %s, %v", out.text, err)
 			}
