@@ -224,7 +224,7 @@ func checked(t *testing.T, cache *schema.Cache, typ, named, data string) (*stage
 	if named != "" {
 		ev.More, ev.DataSchema.Value = true, []byte(named)
 	}
-	check(cache, ev)
+	registry.Check(cache, ev)
 	return ev.Schema, ev.Verdict
 }
 
