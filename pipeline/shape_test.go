@@ -274,11 +274,11 @@ func TestDeadLettersAreAnsweredWhenTheyAreDurable(t *testing.T) {
 		parts.Letters.On[stages.AtValidate] = true
 	})
 	h.topics = topics
-	invalid := frameOf(testEvent{id: "x", data: stamp(0, 0)})
+	invalid := func() []byte { return frameOf(testEvent{id: "x", data: stamp(0, 0)}) } // a new one each time: a released message's bytes are gone
 
 	h.r.hold.Store(true)
 	w := newWaiting()
-	m, _ := h.submit(h.p.Lane(), w, stages.Single, invalid, 1)
+	m, _ := h.submit(h.p.Lane(), w, stages.Single, invalid(), 1)
 	dead := topics.Named("dead").Partitions()[0]
 	for deadline := time.Now().Add(patience); h.r.len(dead) == 0 && time.Now().Before(deadline); {
 		runtime.Gosched()
@@ -300,7 +300,7 @@ func TestDeadLettersAreAnsweredWhenTheyAreDurable(t *testing.T) {
 			return stages.Verdict{Outcome: outcome, Reason: reason, Stage: stages.AtProduce}
 		}
 		h.r.mu.Unlock()
-		m := h.call(stages.Single, invalid, 1)
+		m := h.call(stages.Single, invalid(), 1)
 		mustOutcome(t, m, 0, outcome, reason, stages.AtProduce)
 		if m.Results[0].DeadLettered {
 			t.Error("the answer says that the event was dead-lettered")
