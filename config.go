@@ -80,6 +80,7 @@ type config struct {
 	kafka     kafka.Config
 	transform transform.Config
 	schema    schema.Config
+	reading   kafka.ReadingConfig
 
 	// rules are compiled from transform and what else they depend on.
 	rules *transform.Rules
@@ -103,6 +104,7 @@ func (c *config) groups() []group {
 		{"Stages: limits, rate limit, batches, dead letters", &c.stages},
 		{"Rules: filter, transform, enrich, route", &c.transform},
 		{"Schemas", &c.schema},
+		{"Reading back: subscribe and replay", &c.reading},
 	}
 }
 

@@ -20,13 +20,11 @@ import (
 // nothing; deployments may have them already. "" = any value asks for the feature.
 var laterNames = map[string]string{
 	"AUTH_ENABLED": "false", "JWT_SECRET": "", "JWT_ISSUER": "event-gateway", "JWT_TOKEN_EXPIRY": "24h",
-	"REPLAY_MAX_DURATION": "168h", "REPLAY_BATCH_SIZE": "1000", "REPLAY_RATE_LIMIT": "1000",
-	"KAFKA_COMMIT_INTERVAL": "1s", "KAFKA_SESSION_TIMEOUT": "10s",
 	"DEDUPE_WINDOW": "",
 }
 
 // laterPrefixes are the families of such names.
-var laterPrefixes = []string{"AUTH_", "JWT_", "REPLAY_", "DEDUPE_", "SUBSCRIBE_",
+var laterPrefixes = []string{"AUTH_", "JWT_", "DEDUPE_",
 	"KAFKA_SOURCE_", "KAFKA_TLS_", "KAFKA_SASL_", "GRPC_TLS_", "HTTP_TLS_"}
 
 // notBuilt returns one line for every variable of a feature that is not built.
@@ -58,7 +56,7 @@ func isLater(name string) bool {
 // ourPrefixes are those of our names; a name with one of them that is not ours is likely a slip.
 var ourPrefixes = []string{"KAFKA_", "GRPC_", "HTTP_", "STAGE_", "RATE_LIMIT_", "BATCH_", "EMBEDDED_", "LOG_",
 	"METRICS_", "SHUTDOWN_", "STREAM_", "MAX_", "RING_", "BREAKER_", "CLIENT_MAX_", "PARTITION_MAX_", "ADMISSION_",
-	"DELIVERY_", "PPROF_", "SINK_", "DLQ_", "SCHEMA_"}
+	"DELIVERY_", "PPROF_", "SINK_", "DLQ_", "SCHEMA_", "REPLAY_", "SUBSCRIBE_"}
 
 // foreign are names of others that begin like ours: the Go and C gRPC libraries' own switches, proxies,
 // and what Kubernetes sets for a service called kafka or grpc.

@@ -73,7 +73,7 @@ func (g *gateway) start() error {
 	}
 	p.Start(sink)
 	g.pipeline = p
-	if g.server, err = transport.New(g.cfg.transport, p, g.schemaService(&parts), nil); err != nil {
+	if g.server, err = transport.New(g.cfg.transport, p, transport.Services{Schemas: g.schemaService(&parts)}, nil); err != nil {
 		return err
 	}
 	g.admin, err = transport.NewAdmin(g.cfg.transport, transport.AdminParts{Ready: g.ready, Metrics: g.metrics()})

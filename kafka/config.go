@@ -21,7 +21,9 @@ type Config struct {
 	Topic             string        `env:"KAFKA_TOPIC" envDefault:"events" doc:"topic that events are written to"`
 	TopicsAllowed     []string      `env:"KAFKA_TOPICS_ALLOWED" doc:"topics beside KAFKA_TOPIC that rules may send events to, comma-separated; they are created like it when missing"`
 	DLQTopic          string        `env:"KAFKA_DLQ_TOPIC" doc:"topic for dead letters: refused events that no resend can help, as they were sent; empty = none are kept"`
-	GroupID           string        `env:"KAFKA_GROUP_ID" envDefault:"event-gateway" doc:"name that the gateway gives itself to the brokers, for their logs and quotas (client.id)"`
+	GroupID           string        `env:"KAFKA_GROUP_ID" envDefault:"event-gateway" doc:"name that the gateway gives itself to the brokers, for their logs and quotas (client.id); the consumer group of KAFKA_SOURCE_TOPICS, and how the groups of subscribers begin (KAFKA_GROUP_ID.sub.group_id)"`
+	CommitInterval    time.Duration `env:"KAFKA_COMMIT_INTERVAL" envDefault:"1s" doc:"how often consumer groups commit how far they have come"`
+	SessionTimeout    time.Duration `env:"KAFKA_SESSION_TIMEOUT" envDefault:"10s" doc:"how long Kafka waits for a silent member of a consumer group before it gives its partitions to others"`
 	NumPartitions     int32         `env:"KAFKA_NUM_PARTITIONS" envDefault:"3" doc:"partitions of a topic that is missing at start and therefore created; existing topics are never altered"`
 	ReplicationFactor int16         `env:"KAFKA_REPLICATION_FACTOR" envDefault:"1" doc:"replicas of a topic that is missing at start and therefore created"`
 	ReadTimeout       time.Duration `env:"KAFKA_READ_TIMEOUT" envDefault:"10s" doc:"how long an answer may take beyond the time that the request itself allows the broker"`
@@ -181,6 +183,8 @@ func (c *Config) validateTimes(p *problems) {
 		{"KAFKA_READ_TIMEOUT", c.ReadTimeout, 100 * time.Millisecond},
 		{"KAFKA_WRITE_TIMEOUT", c.WriteTimeout, 100 * time.Millisecond},
 		{"KAFKA_DIAL_TIMEOUT", c.DialTimeout, 100 * time.Millisecond},
+		{"KAFKA_COMMIT_INTERVAL", c.CommitInterval, 100 * time.Millisecond},
+		{"KAFKA_SESSION_TIMEOUT", c.SessionTimeout, time.Second},
 	} {
 		if t.value < t.least || t.value > maxTimeout {
 			p.add(t.name, t.value, fmt.Sprintf("%v to %v", t.least, maxTimeout))

@@ -72,6 +72,7 @@ const (
 	Unimplemented      Code = 12
 	Internal           Code = 13
 	Unavailable        Code = 14
+	DataLoss           Code = 15
 )
 
 // Reason is why an event was refused or its outcome is unknown. Its name is
@@ -117,6 +118,16 @@ const (
 	SchemaIncompatible
 	RegistrationDisabled
 	InvalidRequest
+	InvalidCursor
+	InvalidFilter
+	FilterLimit
+	EventsExpired
+	RecordUnreadable
+	TooManyReaders
+	GroupUnusable
+	EventNotFound
+	StoreDisabled
+	ReadingDisabled
 
 	// Reasons is the number of values, for tables indexed by Reason.
 	Reasons
@@ -169,6 +180,16 @@ var reasonTable = [Reasons]reasonInfo{
 	SchemasDisabled:      {"SCHEMAS_DISABLED", FailedPrecondition, 0, "the gateway has no schema registry; the operator sets SCHEMA_VALIDATION_ENABLED=true"},
 	SchemaIncompatible:   {"SCHEMA_INCOMPATIBLE", FailedPrecondition, 0, "the schema breaks the subject's compatibility rule"},
 	InvalidRequest:       {"INVALID_REQUEST", InvalidArgument, 0, "the request breaks a rule of the API"},
+	InvalidCursor:        {"INVALID_CURSOR", InvalidArgument, 0, "the cursor is not one of this gateway's for this topic"},
+	InvalidFilter:        {"INVALID_FILTER", InvalidArgument, 0, "the filter is not a CEL condition over the event's attributes"},
+	FilterLimit:          {"FILTER_LIMIT", InvalidArgument, 0, "the filter fails on an event, or takes more for it than it may"},
+	EventsExpired:        {"EVENTS_EXPIRED", OutOfRange, 0, "Kafka no longer has all events from there on"},
+	RecordUnreadable:     {"RECORD_UNREADABLE", DataLoss, 0, "Kafka has a record there that cannot be read; tell the operator"},
+	TooManyReaders:       {"TOO_MANY_READERS", ResourceExhausted, time.Second, "as many readers as SUBSCRIBE_MAX_READERS allows read the past at the moment"},
+	GroupUnusable:        {"GROUP_UNUSABLE", FailedPrecondition, 0, "the consumer group cannot be joined"},
+	EventNotFound:        {"EVENT_NOT_FOUND", NotFound, 0, "the event is not among the recent ones of this instance"},
+	StoreDisabled:        {"STORE_DISABLED", FailedPrecondition, 0, "the gateway keeps no recent events; the operator sets EVENT_STORE_CAPACITY"},
+	ReadingDisabled:      {"READING_DISABLED", FailedPrecondition, 0, "the gateway has no Kafka to read from (SINK)"},
 	RegistrationDisabled: {"REGISTRATION_DISABLED", PermissionDenied, 0, "schemas are not registered through this gateway; the operator sets SCHEMA_REGISTRATION_ENABLED=true"},
 }
 

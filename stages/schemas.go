@@ -28,6 +28,8 @@ type Refusal struct {
 	Reason Reason
 	// Detail may be nil.
 	Detail *Detail
+	// Info are further entries of the metadata that goes with the reason.
+	Info map[string]string
 }
 
 // Error implements error.

@@ -167,7 +167,7 @@ func TestTakenPortIsAnErrorThatNamesIt(t *testing.T) {
 	cfg := testSetup().config
 	_, port, _ := strings.Cut(g.server.Addr().String(), ":")
 	_, _ = fmt.Sscan(port, &cfg.GRPCPort)
-	if _, err := New(cfg, g.pipeline, nil, nil); err == nil || !strings.Contains(err.Error(), "127.0.0.1:"+port) {
+	if _, err := New(cfg, g.pipeline, Services{}, nil); err == nil || !strings.Contains(err.Error(), "127.0.0.1:"+port) {
 		t.Errorf("%v", err)
 	}
 }

@@ -105,7 +105,7 @@ type setup struct {
 	config   Config
 	pipeline pipeline.Config
 	stages   stages.Config
-	schemas  Schemas
+	services Services
 }
 
 func testSetup() setup {
@@ -145,7 +145,7 @@ func start(t testing.TB, change func(*setup)) *gateway {
 	g.broker = &broker{report: p.Report, next: map[*stages.Partition]int64{}, more: make(chan struct{}, 1), quit: make(chan struct{})}
 	g.wg.Go(g.broker.loop)
 	p.Start(g.broker)
-	g.server, err = New(c.config, p, c.schemas, nil)
+	g.server, err = New(c.config, p, c.services, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ const (
 func (s *Server) schemaDesc() *grpc.ServiceDesc {
 	d := &grpc.ServiceDesc{ServiceName: schemaService, Metadata: schemav1.SchemaService_ServiceDesc.Metadata}
 	add := func(name string, handler grpc.StreamHandler) {
-		if s.schemas == nil {
+		if s.Schemas == nil {
 			handler = notImplemented
 		}
 		d.Streams = append(d.Streams, grpc.StreamDesc{StreamName: name, Handler: handler})
@@ -52,15 +52,15 @@ func (s *Server) schemaDesc() *grpc.ServiceDesc {
 	add("ValidateEvent", s.schemaCall(s.validateEvent))
 	add("ListSchemas", s.schemaCall(func(c schemaCall) (proto.Message, error) {
 		r := &schemav1.ListSchemasRequest{}
-		return answerTo(c, r, checkList(r), s.schemas.List)
+		return answerTo(c, r, checkList(r), s.Schemas.List)
 	}))
 	add("GetSchema", s.schemaCall(func(c schemaCall) (proto.Message, error) {
 		r := &schemav1.GetSchemaRequest{}
-		return answerTo(c, r, checkGet(r), s.schemas.Get)
+		return answerTo(c, r, checkGet(r), s.Schemas.Get)
 	}))
 	add("RegisterSchema", s.schemaCall(func(c schemaCall) (proto.Message, error) {
 		r := &schemav1.RegisterSchemaRequest{}
-		return answerTo(c, r, checkRegister(r), s.schemas.Register)
+		return answerTo(c, r, checkRegister(r), s.Schemas.Register)
 	}))
 	return s.metered(d)
 }
@@ -186,7 +186,7 @@ func (s *Server) validateEvent(c schemaCall) (proto.Message, error) {
 	if refused := checkSubject(r.Subject); refused != nil {
 		return nil, refused
 	}
-	ev, err := s.schemas.DryRun(c.ctx, c.frame, c.client, r.Subject, int(r.Version))
+	ev, err := s.Schemas.DryRun(c.ctx, c.frame, c.client, r.Subject, int(r.Version))
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func dryGateway(t *testing.T, parts stages.DryRunParts) schemav1.SchemaServiceCl
 	s := &shelf{dry: func(ctx context.Context, frame []byte, _ string, _ int) (*stages.Event, error) {
 		return stages.NewDryRun(parts).Run(ctx, frame, &stages.Client{Name: "c"})
 	}}
-	g := start(t, func(c *setup) { c.schemas = s })
+	g := start(t, func(c *setup) { c.services.Schemas = s })
 	return schemav1.NewSchemaServiceClient(g.dial())
 }
 
@@ -89,7 +89,7 @@ func (filterAll) Apply(ev *stages.Event) bool { ev.Filter(stages.AtTransform); r
 
 func TestSchemaRequestsAreChecked(t *testing.T) {
 	s := &shelf{}
-	client := schemav1.NewSchemaServiceClient(start(t, func(c *setup) { c.schemas = s }).dial())
+	client := schemav1.NewSchemaServiceClient(start(t, func(c *setup) { c.services.Schemas = s }).dial())
 	ctx := t.Context()
 	long := strings.Repeat("s", 256)
 	for name, call := range map[string]func() error{
@@ -143,7 +143,7 @@ func TestSchemaRequestsAreChecked(t *testing.T) {
 
 func TestSchemaErrorsHaveReasons(t *testing.T) {
 	s := &shelf{}
-	client := schemav1.NewSchemaServiceClient(start(t, func(c *setup) { c.schemas = s }).dial())
+	client := schemav1.NewSchemaServiceClient(start(t, func(c *setup) { c.services.Schemas = s }).dial())
 	for _, c := range []struct {
 		err    error
 		code   codes.Code

@@ -61,7 +61,7 @@ const (
 type Server struct {
 	config   Config
 	pipeline Pipeline
-	schemas  Schemas // may be nil
+	Services
 	clients  *clientTable
 	recv     *recvLimit
 	send     *sendLimit
@@ -74,9 +74,16 @@ type Server struct {
 	drain    atomic.Bool
 }
 
-// New listens on the gRPC port and builds the server; nothing is accepted before Serve. schemas may be nil:
-// its service is then not implemented; creds is nil for plain text.
-func New(cfg Config, p Pipeline, schemas Schemas, creds credentials.TransportCredentials) (*Server, error) {
+// Services are what answers the calls that are not events on their way in. Each may be nil.
+type Services struct {
+	// Schemas answers schema.v1.SchemaService; nil: its methods are not implemented.
+	Schemas Schemas
+	// Reading answers SubscribeEvents and ReplayEvents; nil: READING_DISABLED.
+	Reading stages.Reading
+}
+
+// New listens on the gRPC port and builds the server; nothing is accepted before Serve. creds is nil for plain text.
+func New(cfg Config, p Pipeline, services Services, creds credentials.TransportCredentials) (*Server, error) {
 	if errs := cfg.Validate(); len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
@@ -95,7 +102,7 @@ func New(cfg Config, p Pipeline, schemas Schemas, creds credentials.TransportCre
 	s := &Server{
 		config:   cfg,
 		pipeline: p,
-		schemas:  schemas,
+		Services: services,
 		clients:  newClientTable(maxClients, p.NewClient),
 		recv:     newRecvLimit(cfg.MaxReceive),
 		send:     &sendLimit{room: sendRoom, timeout: cfg.SendTimeout},
