@@ -110,7 +110,7 @@ func (m *member) found(ctx context.Context) error {
 	if err == nil {
 		err = committed.Error()
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		return m.unusable(err)
 	}
 	for p := range ps {
