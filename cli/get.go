@@ -33,7 +33,7 @@ func (c *getCommand) Validate() error {
 	if c.Timeout <= 0 {
 		return fmt.Errorf("--timeout=%v: more than 0", c.Timeout)
 	}
-	return allUTF8([]string{c.ID})
+	return nil
 }
 
 // Run asks once.

@@ -112,8 +112,10 @@ func (e *ending) forGood() bool {
 	return false
 }
 
-// ordinary: a gateway has ended the stream for a cause that is part of its life.
-func (e *ending) ordinary() bool { return e.reason != "" && e.code == codes.Unavailable }
+// ordinary: a gateway has ended the stream for a cause that is part of its life, or because our output was not read.
+func (e *ending) ordinary() bool {
+	return e.reason != "" && e.code == codes.Unavailable || e.reason == "SLOW_CLIENT"
+}
 
 // exitCode is that of an ending for good.
 func (e *ending) exitCode() int {

@@ -59,7 +59,7 @@ func (c *replayCommand) Validate() error {
 	case c.Timeout < 0:
 		return errors.New("--timeout must be more than 0")
 	}
-	return allUTF8(append([]string{c.Filter, c.Republish}, c.Type...))
+	return nil
 }
 
 // request asks for the range from a time on.

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
 
@@ -82,16 +81,6 @@ func (c *subscribeCommand) Validate() error {
 		return errors.New("--until-idle, --limit and --timeout must be more than 0")
 	case c.JSON && c.Text:
 		return errors.New("--json and --text exclude each other")
-	}
-	return allUTF8(append(append([]string{c.Filter, c.Cursor, c.Group}, c.Type...), c.Source...))
-}
-
-// allUTF8 keeps from the gateway what the API cannot carry.
-func allUTF8(values []string) error {
-	for _, value := range values {
-		if !utf8.ValidString(value) {
-			return fmt.Errorf("%q is not UTF-8", value)
-		}
 	}
 	return nil
 }
@@ -176,6 +165,8 @@ func (c *subscribeCommand) refused(p *Program, s *subscription, e ending) error 
 	say(p.Stderr, "gateway: %s: %s\n", c.Address, e.String())
 	next := e.advice()
 	switch {
+	case e.code == codes.OutOfRange && c.Group != "":
+		next = "the group has a new place; to go on: " + shellLine(c.words("")...)
 	case e.code == codes.OutOfRange && e.metadata[earliestCursor] != "":
 		next = "to go on with the oldest events that Kafka has: " + shellLine(c.words(e.metadata[earliestCursor])...)
 	case e.code == codes.OutOfRange:

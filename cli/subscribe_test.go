@@ -119,7 +119,7 @@ func TestSubscribeAsksForWhatTheFlagsSay(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"--cursor c --since 1h": "exclude", "--cursor c --group g": "exclude", "--since tomorrow": "earliest", "--since=-1h": "earliest",
-		"--until-idle=-1s": "more than 0", "--limit=-1": "more than 0", "--json --text": "exclude", "--filter \xff": "UTF-8",
+		"--until-idle=-1s": "more than 0", "--limit=-1": "more than 0", "--json --text": "exclude",
 	} {
 		if code, _, stderr := run(t, "", append([]string{"subscribe"}, strings.Fields(args)...)...); code != exitUsage || !strings.Contains(stderr, want) {
 			t.Errorf("%s: %d %s", args, code, stderr)
@@ -196,6 +196,7 @@ func TestSubscribeSaysWhatIsNews(t *testing.T) {
 	}{
 		{[]error{reasoned(codes.Unavailable, "STREAM_AGE", "old", time.Millisecond)}, nil, true},
 		{[]error{reasoned(codes.Unavailable, "DRAINING", "going", time.Millisecond)}, nil, true},
+		{[]error{reasoned(codes.ResourceExhausted, "SLOW_CLIENT", "slow", time.Millisecond)}, nil, true},
 		{[]error{errCut}, []string{"trying again", "connected again"}, false},
 		{[]error{errBroken}, []string{"breaks the stream", "to go on behind the last event", "connected again"}, false},
 		{[]error{nil}, []string{"the stream was closed", "connected again"}, false},
