@@ -7,7 +7,7 @@ package main
 //	3 gRPC: GOAWAY, streams are no longer read, every event in flight gets its outcome, connections close
 //	4 pipeline idle: also what nobody waits for any more has been settled
 //	5 Kafka client flushed
-//	6 halt: workers, Kafka client, janitor, embedded broker, HTTP server, in this order
+//	6 halt: readers, workers, Kafka client, janitor, embedded broker, HTTP server, in this order
 //
 // When the time for 2 to 5 is over, everything in flight is answered at once:
 // refused DRAINING if it was not handed to Kafka, else unknown; exit code 3.
@@ -127,6 +127,9 @@ func (g *gateway) halt() {
 	g.watching.Wait()
 	if g.server != nil {
 		g.server.Stop()
+	}
+	if g.readers != nil {
+		g.readers.Close()
 	}
 	if g.pipeline != nil {
 		g.pipeline.Stop()

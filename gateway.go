@@ -37,6 +37,7 @@ type gateway struct {
 	pipeline *pipeline.Pipeline
 	embedded *kafka.Embedded  // nil unless the gateway is its own broker
 	producer *kafka.Producer  // nil unless SINK=kafka
+	readers  *kafka.Readers   // like producer
 	registry *registry.Client // nil unless SCHEMA_VALIDATION_ENABLED
 	schemas  *schema.Cache    // like registry
 	server   *transport.Server
@@ -73,7 +74,11 @@ func (g *gateway) start() error {
 	}
 	p.Start(sink)
 	g.pipeline = p
-	if g.server, err = transport.New(g.cfg.transport, p, transport.Services{Schemas: g.schemaService(&parts)}, nil); err != nil {
+	if err := g.openReading(); err != nil {
+		return err
+	}
+	services := transport.Services{Schemas: g.schemaService(&parts), Reading: g.reading()}
+	if g.server, err = transport.New(g.cfg.transport, p, services, nil); err != nil {
 		return err
 	}
 	g.admin, err = transport.NewAdmin(g.cfg.transport, transport.AdminParts{Ready: g.ready, Metrics: g.metrics()})
@@ -240,6 +245,9 @@ func (g *gateway) metrics() []func(io.Writer) {
 	}
 	if g.producer != nil {
 		writers = append(writers, g.producer.WriteMetrics)
+	}
+	if g.readers != nil {
+		writers = append(writers, g.readers.WriteMetrics)
 	}
 	if g.cfg.rules.Len() > 0 {
 		writers = append(writers, g.cfg.rules.WriteMetrics)

@@ -35,6 +35,7 @@ func testConfig(t testing.TB) *Config {
 	return &Config{
 		Topic: "events", GroupID: "test", NumPartitions: 3, ReplicationFactor: 1,
 		ReadTimeout: 5 * time.Second, WriteTimeout: 2 * time.Second, DialTimeout: 2 * time.Second,
+		CommitInterval: 100 * time.Millisecond, SessionTimeout: 6 * time.Second,
 		RequiredAcks: AcksAll, Compression: CompressNone, RecordFormat: FormatBinary,
 		EmbeddedDataDir: t.TempDir(), EmbeddedRetention: 24 * time.Hour, EmbeddedMaxBytes: stages.GiB,
 	}

@@ -28,8 +28,9 @@ type Start struct {
 
 // Delivery is a stored event on its way to a reader. It is shared between readers: nobody changes it.
 type Delivery struct {
+	// Event has the attributes; the data is in Frame only.
 	Event *eventv1.Event
-	// Frame is Event as an encoded event.v1.Event, with its cursor where it has one.
+	// Frame is the whole event as an encoded event.v1.Event, with its cursor where it has one.
 	Frame []byte
 	// Topic, Partition and Offset are where Kafka has it.
 	Topic     string
@@ -41,6 +42,8 @@ type Delivery struct {
 
 // Subscription is one call of SubscribeEvents.
 type Subscription struct {
+	// Name is the client's, for metrics.
+	Name  string
 	Start Start
 	// Group is the consumer group to share the events with; empty: all events are this subscriber's.
 	Group string

@@ -3,7 +3,6 @@ package transport
 // The sender of a stream: answers in request order, as many as are ready.
 
 import (
-	"sync"
 	"time"
 
 	"google.golang.org/grpc/mem"
@@ -36,7 +35,7 @@ func (st *ingestStream) send() {
 	if !st.batch { // the answers of batches are few
 		s.packer, _ = newPacker(st.wire)
 	}
-	watch := newSendWatch(st)
+	watch := newSendWatch(&st.writes, st.server.config.SendTimeout, st.cutSlow)
 	defer watch.stop()
 	for {
 		if end := st.end.Load(); end >= clientGone {
@@ -276,56 +275,10 @@ func (s *sender) close() {
 	close(s.finished)
 }
 
-// sendWatch cuts a stream whose client does not read its answers: grpc-go blocks SendMsg for as long as the
-// stream lives. It looks four times within SEND_TIMEOUT whether the same SendMsg still blocks.
-type sendWatch struct {
-	stream *ingestStream
-
-	mu    sync.Mutex
-	timer *time.Timer
-	last  uint64
-	same  int
-	off   bool
-}
-
-const watchSteps = 4
-
-func newSendWatch(st *ingestStream) *sendWatch {
-	w := &sendWatch{stream: st}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(w.step(), w.look)
-	return w
-}
-
-func (w *sendWatch) step() time.Duration { return w.stream.server.config.SendTimeout / watchSteps }
-
-func (w *sendWatch) stop() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.off = true
-	w.timer.Stop()
-}
-
-// look runs on the timer's goroutine, one at a time: each run sets the next.
-func (w *sendWatch) look() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.off {
-		return
-	}
-	writes := w.stream.writes.Load()
-	if writes%2 == 1 && writes == w.last {
-		w.same++
-	} else {
-		w.last, w.same = writes, 0
-	}
-	if w.same < watchSteps {
-		w.timer.Reset(w.step())
-		return
-	}
-	w.stream.server.metrics.slowClients.Inc()
-	w.stream.finish(slow)
+// cutSlow ends a stream whose client does not read its answers.
+func (st *ingestStream) cutSlow() {
+	st.server.metrics.slowClients.Inc()
+	st.finish(slow)
 	// Ends the blocked SendMsg and the receiver's read.
-	_ = w.stream.wire.WriteStatus(reasonStatus(stages.SlowClient, ""))
+	_ = st.wire.WriteStatus(reasonStatus(stages.SlowClient, ""))
 }

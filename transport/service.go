@@ -32,7 +32,7 @@ func (s *Server) gatewayDesc() *grpc.ServiceDesc {
 			{StreamName: "IngestEventBatch", Handler: ingest(s.unary, true)},
 			{StreamName: "IngestEventStream", Handler: ingest(s.stream, false), ServerStreams: true, ClientStreams: true},
 			{StreamName: "IngestEventBatchStream", Handler: ingest(s.stream, true), ServerStreams: true, ClientStreams: true},
-			{StreamName: "SubscribeEvents", Handler: notImplemented, ServerStreams: true},
+			{StreamName: "SubscribeEvents", Handler: s.subscribe, ServerStreams: true},
 			{StreamName: "ReplayEvents", Handler: notImplemented, ServerStreams: true},
 			{StreamName: "GetEvent", Handler: notImplemented},
 		},

@@ -14,6 +14,7 @@ import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/interpreter"
 )
 
@@ -64,6 +65,10 @@ func celIssues(issues *cel.Issues) error {
 			all = append(all, "...")
 			break
 		}
+		if e.Location.Line() < 1 { // it is about the text as a whole
+			all = append(all, e.Message)
+			continue
+		}
 		all = append(all, fmt.Sprintf("%d:%d: %s", e.Location.Line(), e.Location.Column()+1, e.Message))
 	}
 	return errors.New(strings.Join(all, "; "))
@@ -84,53 +89,28 @@ func (f failedRun) eval(context.Context, *env) (output, error) { return output{}
 
 // celRun is also what the program resolves names with.
 type celRun struct {
-	program cel.Program
-	// info leads from the parts of the program to their places in its text.
-	info   *ast.SourceInfo
-	limits limits
-	// used counts the cost of an evaluation; unused is what it begins with.
-	used, unused *cost.Tracker
-
-	// env is that of the event at hand, and clock tells when its time is up.
-	env   *env
-	clock celClock
+	machine celMachine
+	limits  limits
+	// env is that of the event at hand.
+	env *env
 }
 
 func (r *celRun) plan(p *celProgram) error {
-	tree := p.checked.NativeRep()
-	options := []cel.ProgramOption{cel.CostLimit(celCost), celCosts(), cel.EvalOptions(cel.OptOptimize)}
-	for _, decorate := range celDecorators(p.language, tree, p.limits, &r.clock) {
-		options = append(options, cel.CustomDecoratorV2(decorate))
-	}
-	var err error
-	r.program, err = p.language.Program(p.checked, options...)
-	r.info, r.limits = tree.SourceInfo(), p.limits
-	return err
+	r.limits = p.limits
+	r.machine.setting = " (TRANSFORM_TIMEOUT)"
+	return r.machine.plan(p.language, p.checked, p.limits, celCost)
 }
 
 func (r *celRun) eval(ctx context.Context, e *env) (output, error) {
-	r.env, r.clock = e, celClock{ctx: ctx, timeout: r.limits.timeout}
-	frame, err := interpreter.NewExecutionFrame(r)
+	r.env = e
+	value, err := r.machine.run(ctx, r, r.limits.timeout)
 	if err != nil {
 		return output{}, err
-	}
-	defer frame.Close()
-	if r.used != nil {
-		*r.used = *r.unused // cel-go would allocate one
-		frame.SetCostTracker(r.used)
-	}
-	value, _, err := r.program.Eval(frame)
-	if used := frame.CostTracker(); r.used == nil && used != nil {
-		r.used = used
-		r.unused, _ = used.Clone() // never fails
-	}
-	if err != nil {
-		return output{}, r.explain(err)
 	}
 	if raw, ok := value.(types.Bytes); ok {
 		return output{text: raw, isText: true}, nil
 	}
-	w := celWriter{room: r.limits.output, clock: &r.clock}
+	w := celWriter{room: r.limits.output, clock: &r.machine.clock}
 	native, err := w.native(value)
 	if err != nil {
 		return output{}, err
@@ -138,18 +118,68 @@ func (r *celRun) eval(ctx context.Context, e *env) (output, error) {
 	return output{value: native}, nil
 }
 
+// celMachine evaluates one program, for one goroutine.
+type celMachine struct {
+	program cel.Program
+	// info leads from the parts of the program to their places in its text.
+	info *ast.SourceInfo
+	// most is what an evaluation may cost.
+	most uint64
+	// used counts the cost of an evaluation; unused is what it begins with.
+	used, unused *cost.Tracker
+	// clock tells when the time is up, setting what sets the time.
+	clock   celClock
+	setting string
+}
+
+// plan makes the machine ready. more decorate the program after what keeps it within its bounds.
+func (m *celMachine) plan(language *cel.Env, checked *cel.Ast, l limits, most uint64, more ...interpreter.InterpretableDecoratorV2) error {
+	tree := checked.NativeRep()
+	options := []cel.ProgramOption{cel.CostLimit(most), celCosts(), cel.EvalOptions(cel.OptOptimize)}
+	for _, decorate := range append(celDecorators(language, tree, l, &m.clock), more...) {
+		options = append(options, cel.CustomDecoratorV2(decorate))
+	}
+	var err error
+	m.program, err = language.Program(checked, options...)
+	m.info, m.most = tree.SourceInfo(), most
+	return err
+}
+
+// run evaluates the program, with the names of its variables from names. ctx ends at the timeout.
+func (m *celMachine) run(ctx context.Context, names interpreter.Activation, timeout time.Duration) (ref.Val, error) {
+	m.clock = celClock{ctx: ctx, timeout: timeout, setting: m.setting}
+	frame, err := interpreter.NewExecutionFrame(names)
+	if err != nil {
+		return nil, err
+	}
+	defer frame.Close()
+	if m.used != nil {
+		*m.used = *m.unused // cel-go would allocate one
+		frame.SetCostTracker(m.used)
+	}
+	value, _, err := m.program.Eval(frame)
+	if used := frame.CostTracker(); m.used == nil && used != nil {
+		m.used = used
+		m.unused, _ = used.Clone() // never fails
+	}
+	if err != nil {
+		return nil, m.explain(err)
+	}
+	return value, nil
+}
+
 // explain says where an evaluation failed, and marks what was a limit.
-func (r *celRun) explain(err error) error {
+func (m *celMachine) explain(err error) error {
 	var cancelled interpreter.EvalCancelledError
 	switch {
 	case errors.Is(err, interpreter.InterruptError{}):
-		return r.clock.problem()
+		return m.clock.problem()
 	case errors.As(err, &cancelled):
-		return fmt.Errorf("%w: the program takes more than %d steps", errLimit, celCost)
+		return fmt.Errorf("%w: the program takes more than %d steps", errLimit, m.most)
 	}
 	var failed *types.Err
 	if errors.As(err, &failed) && failed != types.NoSuchOverloadErr() {
-		if at := r.info.GetStartLocation(failed.NodeID()); at.Line() > 0 {
+		if at := m.info.GetStartLocation(failed.NodeID()); at.Line() > 0 {
 			return fmt.Errorf("%d:%d: %w", at.Line(), at.Column()+1, err)
 		}
 	}
@@ -171,10 +201,11 @@ type celClock struct {
 	// comprehensions in it anew.
 	late    bool
 	timeout time.Duration
+	setting string
 }
 
 func (c *celClock) problem() error {
-	return fmt.Errorf("%w: the program takes more than %v for one event (TRANSFORM_TIMEOUT)", errLimit, c.timeout)
+	return fmt.Errorf("%w: the program takes more than %v for one event%s", errLimit, c.timeout, c.setting)
 }
 
 // over reports whether the time is up.

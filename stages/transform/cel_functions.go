@@ -49,11 +49,7 @@ func celOptions() []cel.EnvOption {
 
 func celFunctions(adapter *celAdapter) []cel.EnvOption {
 	object := cel.MapType(cel.StringType, cel.DynType)
-	return []cel.EnvOption{
-		cel.Function("sha256", cel.Overload("sha256_string", []*cel.Type{cel.StringType}, cel.StringType,
-			cel.UnaryBinding(func(v ref.Val) ref.Val { return types.String(sha256Text(str(v))) }))),
-		cel.Function("hash", cel.Overload("hash_string", []*cel.Type{cel.StringType}, cel.IntType,
-			cel.UnaryBinding(func(v ref.Val) ref.Val { return types.Int(hashText(str(v))) }))),
+	return append(celHashes(),
 		// merge has the fields of both objects; those of the second win.
 		cel.Function("merge", cel.Overload("merge_map_map", []*cel.Type{object, object}, object,
 			cel.BinaryBinding(func(a, b ref.Val) ref.Val {
@@ -69,6 +65,16 @@ func celFunctions(adapter *celAdapter) []cel.EnvOption {
 				}
 				return celCopy(adapter, without, a)
 			}))),
+	)
+}
+
+// celHashes are the functions that conditions have as well.
+func celHashes() []cel.EnvOption {
+	return []cel.EnvOption{
+		cel.Function("sha256", cel.Overload("sha256_string", []*cel.Type{cel.StringType}, cel.StringType,
+			cel.UnaryBinding(func(v ref.Val) ref.Val { return types.String(sha256Text(str(v))) }))),
+		cel.Function("hash", cel.Overload("hash_string", []*cel.Type{cel.StringType}, cel.IntType,
+			cel.UnaryBinding(func(v ref.Val) ref.Val { return types.Int(hashText(str(v))) }))),
 	}
 }
 

@@ -511,7 +511,7 @@ type SubscribeRequest struct {
 	// and the group's committed position decides where it begins. Empty: this subscriber gets every event
 	// itself.
 	GroupId string `protobuf:"bytes,5,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
-	// A CEL expression over the event's attributes that must be true, for example `event.subject == "42"`. Its
+	// A CEL expression over the event's attributes that must be true, for example `subject == "42"`. Its
 	// cost is limited; an expression over the limit or with an error ends the call with INVALID_ARGUMENT.
 	Filter string `protobuf:"bytes,6,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Event sources to deliver, exact. At most 100 entries.

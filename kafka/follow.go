@@ -1,0 +1,316 @@
+package kafka
+
+// A subscription of its own: live from the hub, or from Kafka by a reader of
+// its own while it is behind the hub. The two meet without a gap and without a
+// double because both say exactly what they have: the subscriber has read all
+// below its positions, a block follows its own. So it may go on with any block
+// that begins at or before its positions, and leaves out what it has had.
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/event-gateway/event-gateway/stages"
+)
+
+const (
+	// catchUpRecords is how many records a reader of the past takes over at once.
+	catchUpRecords = 512
+	// history is how many events of a partition the tail reads again when it starts for somebody who resumes: others are
+	// likely to come who had about the same, and need no reader then.
+	history = 2000
+)
+
+// follower is one subscription. It belongs to the goroutine of its call, except at.
+type follower struct {
+	readers *Readers
+	sub     *stages.Subscription
+	id      *identity
+	// ps is what the subscriber has had and seen; shared with blocks, so never changed in place.
+	ps positions
+	// ahead: ps may be ahead of the hub in some partition, so its cursors are not the hub's.
+	ahead bool
+	// out are events that go to the subscriber together.
+	out []*stages.Delivery
+	// beat is when the subscriber has to hear something.
+	beat time.Time
+	// at is ps for those who measure.
+	at atomic.Pointer[positions]
+}
+
+// Subscribe implements stages.Reading.
+func (r *Readers) Subscribe(ctx context.Context, s *stages.Subscription) error {
+	ctx, leave, err := r.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if s.Group != "" {
+		return r.share(ctx, s)
+	}
+	return r.follow(ctx, s)
+}
+
+func (r *Readers) follow(ctx context.Context, s *stages.Subscription) error {
+	ps, err := r.begin(ctx, s.Start)
+	if err != nil {
+		return err
+	}
+	f := &follower{readers: r, sub: s, id: r.identity.Load(), ps: ps}
+	f.pause()
+	r.metrics.follow(f)
+	defer r.metrics.unfollow(f)
+	if err := r.listen(ctx, s.Start, ps); err != nil {
+		return err
+	}
+	defer r.hub.leave()
+	if err := s.Begun(); err != nil {
+		return err
+	}
+	for {
+		if seq, ok := r.hub.join(f.ps); ok {
+			err = f.live(ctx, seq)
+		} else {
+			err = f.catchUp(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// listen keeps the tail running, and says where it begins if it has to be started: at the end, where a subscriber to
+// what comes from now on is, or a little before, for those who resume.
+func (r *Readers) listen(ctx context.Context, start stages.Start, ps positions) error {
+	from := ps
+	if start != (stages.Start{}) && r.hub.newest() == nil {
+		b, err := r.look(ctx)
+		if err != nil {
+			return err
+		}
+		from = b.end.grown(0)
+		for p := range from {
+			from[p] = max(b.start[p], from[p]-history)
+		}
+	}
+	r.hub.listen(from)
+	return nil
+}
+
+// live goes through the hub's blocks from seq on, until the next one is not there. An error ends the subscription.
+func (f *follower) live(ctx context.Context, seq uint64) error {
+	f.ahead = true // until a block says otherwise
+	for {
+		b, found, came, failure := f.readers.hub.at(seq)
+		switch {
+		case failure != nil:
+			return f.readers.broken(ctx, f.ps, failure)
+		case found == behind:
+			return nil
+		case found == wait:
+			if err := f.wait(ctx, came); err != nil {
+				return err
+			}
+		default:
+			if err := f.take(b); err != nil {
+				return err
+			}
+			seq++
+		}
+		if err := f.idle(); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// wait until came, or until the subscriber has to hear something.
+func (f *follower) wait(ctx context.Context, came <-chan struct{}) error {
+	var beat <-chan time.Time
+	if f.sub.Heartbeat {
+		timer := time.NewTimer(time.Until(f.beat))
+		defer timer.Stop()
+		beat = timer.C
+	}
+	select {
+	case <-came:
+	case <-beat:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// take goes through a block.
+func (f *follower) take(b *block) error {
+	if f.ahead {
+		return f.takeNew(b)
+	}
+	for _, d := range b.events {
+		if err := f.want(&d.Delivery); err != nil {
+			return err
+		}
+	}
+	if err := f.flush(&f.readers.metrics.fromHub); err != nil {
+		return err
+	}
+	f.move(b.after)
+	return nil
+}
+
+// takeNew is take for a subscriber that has had some of the block, and whose cursors are its own.
+func (f *follower) takeNew(b *block) error {
+	at := f.ps.joined(b.before)
+	for _, d := range b.events {
+		if d.Offset < f.ps.at(d.Partition) {
+			continue
+		}
+		at[d.Partition] = d.Offset + 1
+		if err := f.want(d.withCursor(f.id, at)); err != nil {
+			return err
+		}
+	}
+	if err := f.flush(&f.readers.metrics.fromHub); err != nil {
+		return err
+	}
+	f.move(f.ps.joined(b.after))
+	f.ahead = !b.after.covers(f.ps)
+	return nil
+}
+
+// want puts an event that matches to those that go out.
+func (f *follower) want(d *stages.Delivery) error {
+	wanted, err := f.sub.Match(d.Event)
+	if err == nil && wanted {
+		f.out = append(f.out, d)
+	}
+	return err
+}
+
+// flush sends what is to go out, and counts it.
+func (f *follower) flush(counter *atomic.Uint64) error {
+	if len(f.out) == 0 {
+		return nil
+	}
+	err := f.sub.Deliver(f.out)
+	if err == nil {
+		counter.Add(uint64(len(f.out)))
+	}
+	clear(f.out)
+	f.out = f.out[:0]
+	f.pause()
+	return err
+}
+
+// move notes that the subscriber has had everything below ps.
+func (f *follower) move(ps positions) {
+	f.ps = ps
+	f.at.Store(&ps)
+}
+
+// pause begins the time in which the subscriber need not hear anything.
+func (f *follower) pause() {
+	if f.sub.Heartbeat {
+		f.beat = time.Now().Add(f.readers.reading.SubscribeHeartbeat)
+	}
+}
+
+// idle sends the cursor when the subscriber has not heard anything for long.
+func (f *follower) idle() error {
+	if !f.sub.Heartbeat || time.Now().Before(f.beat) {
+		return nil
+	}
+	f.pause()
+	return f.sub.Idle(cursorOf(f.id, f.ps))
+}
+
+// catchUp reads from Kafka until the hub can go on. An error ends the subscription.
+func (f *follower) catchUp(ctx context.Context) error {
+	r := f.readers
+	topic := r.parts.Topic.Name
+	reading := f.ps.grown(0)
+	client, release, err := r.newReader(ctx, slotPatience, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: f.ps.offsets(0)}))
+	if err != nil {
+		return err
+	}
+	defer release()
+	for {
+		if _, ok := r.hub.join(f.ps); ok {
+			return nil
+		}
+		if n := len(r.parts.Topic.Partitions()); n > len(reading) {
+			first := len(reading)
+			reading, f.ps = reading.grown(n), f.ps.grown(n)
+			client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: f.ps.offsets(first)})
+		}
+		if err := f.poll(ctx, client); err != nil {
+			return err
+		}
+		if err := f.idle(); err != nil {
+			return err
+		}
+	}
+}
+
+// poll takes over what has come for a reader of the past.
+func (f *follower) poll(ctx context.Context, client *kgo.Client) error {
+	within, cancel := context.WithTimeout(ctx, growthEvery)
+	defer cancel()
+	fetches := client.PollRecords(within, catchUpRecords)
+	at, bytes := f.ps.grown(0), 0
+	for iter := fetches.RecordIter(); !iter.Done(); {
+		n, err := f.past(iter.Next(), at)
+		if err != nil {
+			return err
+		}
+		if bytes += n; bytes >= blockBytes {
+			bytes = 0
+			if err := f.flush(&f.readers.metrics.fromReaders); err != nil {
+				return err
+			}
+		}
+	}
+	if err := f.flush(&f.readers.metrics.fromReaders); err != nil {
+		return err
+	}
+	f.move(at)
+	if err := fetchError(within, fetches); err != nil {
+		return f.readers.broken(ctx, f.ps, err)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// past takes in one record, moves at, and says how many bytes go out for it.
+func (f *follower) past(r *kgo.Record, at positions) (bytes int, err error) {
+	if int(r.Partition) >= len(at) || r.Offset < at[r.Partition] {
+		return 0, nil
+	}
+	at[r.Partition] = r.Offset + 1
+	if r.Attrs.IsControl() {
+		return 0, nil
+	}
+	d, err := readDelivery(r)
+	if err != nil {
+		f.readers.skipped(r, err)
+		return 0, nil
+	}
+	wanted, err := f.sub.Match(d.Event)
+	if err != nil || !wanted {
+		return 0, err
+	}
+	if err := d.encode(cursorRoom(len(at))); err != nil {
+		f.readers.skipped(r, err)
+		return 0, nil
+	}
+	d.setCursor(f.id, at)
+	f.out = append(f.out, &d.Delivery)
+	return len(d.Frame), nil
+}

@@ -1,0 +1,93 @@
+package transform
+
+// matches in conditions: at most so much work for an event, whatever the patterns
+// are and wherever they come from.
+
+import (
+	"fmt"
+
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/overloads"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/interpreter"
+)
+
+// decorate puts this in the place of what cel-go does: matches are weighed before they run, and constant patterns, which
+// cel-go runs unweighed, compiled once.
+func (c *Condition) decorate(tree *ast.AST) interpreter.InterpretableDecoratorV2 {
+	return func(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
+		call, ok := i.(interpreter.InterpretableCall)
+		if !ok {
+			return i, nil
+		}
+		switch call.Function() {
+		case entryFunction:
+			return &entryNode{call, c, call.Args()[1]}, nil
+		case overloads.Matches:
+			match := c.match
+			if constant, ok := call.Args()[1].(interpreter.InterpretableConst); ok {
+				p, err := compileBounded(str(constant.Value()))
+				if err != nil {
+					return nil, celProblemAt(tree, call.ID(), err)
+				}
+				match = func(args ...ref.Val) ref.Val { return c.matchWith(p, args[0]) }
+			}
+			return interpreter.NewCall(call.ID(), matchFunction, call.OverloadID(), call.Args(), match), nil
+		}
+		return i, nil
+	}
+}
+
+// compileBounded compiles patterns that are not too large to.
+func compileBounded(pattern string) (*sizedPattern, error) {
+	states := len(pattern)
+	if states <= celPattern {
+		n, err := patternSteps(pattern)
+		if err != nil {
+			return nil, err
+		}
+		states = n
+	}
+	if states > celPattern {
+		return nil, fmt.Errorf("%w: a pattern of %d states or bytes; %d are the most", errLimit, states, celPattern)
+	}
+	return compilePattern(pattern)
+}
+
+// match is for patterns that the expression makes: they are read once for their size, and once more to be compiled.
+func (c *Condition) match(args ...ref.Val) ref.Val {
+	pattern := str(args[1])
+	if err := c.work(compileSteps(min(len(pattern), celPattern))); err != nil {
+		return types.WrapErr(err)
+	}
+	p, err := compileBounded(pattern)
+	if err != nil {
+		return types.WrapErr(err)
+	}
+	if err := c.work(compileSteps(p.states)); err != nil {
+		return types.WrapErr(err)
+	}
+	return c.matchWith(p, args[0])
+}
+
+func (c *Condition) matchWith(p *sizedPattern, v ref.Val) ref.Val {
+	text, ok := v.(types.String)
+	if !ok {
+		return types.MaybeNoSuchOverloadErr(v)
+	}
+	if err := c.work(1 + matchSteps(p.states, len(text))); err != nil {
+		return types.WrapErr(err)
+	}
+	return types.Bool(p.MatchString(string(text)))
+}
+
+// work counts steps of 10 ns.
+func (c *Condition) work(n int) error {
+	if n > conditionMatching-c.matching {
+		return fmt.Errorf("%w: matches takes too much for one event: states of the pattern times bytes of the text, %d at most",
+			errLimit, 4*conditionMatching)
+	}
+	c.matching += n
+	return nil
+}

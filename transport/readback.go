@@ -1,0 +1,202 @@
+package transport
+
+// What SubscribeEvents and ReplayEvents share: a stream of the server's that
+// ends when the client does not read, when it is too old, or with a drain.
+//
+// Events leave in packs: their frames are encoded already, so several are copied
+// behind one another, each with its header, and written at once (pack.go).
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
+	"github.com/event-gateway/event-gateway/stages"
+)
+
+// readPack is how long frames that are written together may be: as much as an HTTP/2 frame holds.
+const readPack = 16 << 10
+
+// readStream is one call that reads back. Its handler's goroutine sends.
+type readStream struct {
+	server *Server
+	ss     grpc.ServerStream
+	wire   wire
+	conn   *recvConn // nil in calls that are not counted
+	client *stages.Client
+	packer *packer
+	// ctx ends with the call, whoever ends it.
+	ctx context.Context
+	// writes is odd while the handler is in a write; see sendWatch.
+	writes atomic.Uint64
+	// last is the last event that was sent.
+	last atomic.Pointer[stages.Delivery]
+}
+
+// reading begins a call that reads back. To be ended with end.
+func (s *Server) reading(ss grpc.ServerStream) (rs *readStream, end func(), err error) {
+	w, ok := wireOf(ss.Context())
+	if !ok {
+		return nil, nil, errNoWire
+	}
+	if s.Reading == nil {
+		return nil, nil, reasonStatus(stages.ReadingDisabled, "").Err()
+	}
+	rs = &readStream{server: s, ss: ss, wire: w, ctx: ss.Context()}
+	if charge := recvStreamOf(rs.ctx); charge != nil {
+		rs.conn = charge.conn
+	}
+	rs.packer, _ = newPacker(w)
+	rs.client = s.clientOf(rs.ctx)
+	watch := newSendWatch(&rs.writes, s.config.SendTimeout, rs.cutSlow)
+	var age *time.Timer
+	if limit := s.streamAge(); limit > 0 {
+		age = time.AfterFunc(limit, func() { _ = w.WriteStatus(reasonStatus(stages.StreamAge, streamAgeText)) })
+	}
+	return rs, func() {
+		watch.stop()
+		if age != nil {
+			age.Stop()
+		}
+		rs.client.Unhold()
+	}, nil
+}
+
+// streamAgeText is what a reader hears at its stream's end of life.
+const streamAgeText = "the stream reached its maximum age; call again with the last cursor or position"
+
+// request reads the call's request.
+func (rs *readStream) request(m proto.Message) error {
+	err := rs.ss.RecvMsg(m)
+	if err == nil || rs.ctx.Err() != nil || errors.Is(err, io.EOF) {
+		return err
+	}
+	return &stages.Refusal{Reason: stages.InvalidRequest, Detail: &stages.Detail{
+		Message: fmt.Sprintf("the request is not a valid message of at most %d KiB: %v", otherMessageBytes>>10, status.Convert(err).Message()),
+	}}
+}
+
+// begun tells the client that the call has begun.
+func (rs *readStream) begun() error { return rs.ss.SendHeader(metadata.MD{}) }
+
+// cutSlow ends the call of a client that does not read. The client that reads after all finds the cursor to go on with.
+func (rs *readStream) cutSlow() {
+	rs.server.metrics.slowClients.Inc()
+	f := failure{reason: stages.SlowClient, retry: stages.SlowClient.Retry(), message: "the client did not read its events for SEND_TIMEOUT; what was sent ends with the cursor in the metadata", subject: "client " + rs.client.Name, metadata: map[string]string{}}
+	if d := rs.last.Load(); d != nil {
+		ev := &eventv1.Event{}
+		if proto.Unmarshal(d.Frame, ev) == nil && ev.Cursor != "" {
+			f.metadata["cursor"] = ev.Cursor
+		}
+	}
+	_ = rs.wire.WriteStatus(f.status())
+}
+
+// deliver sends events.
+func (rs *readStream) deliver(events []*stages.Delivery) error {
+	for len(events) > 0 {
+		b, n := packEvents(events)
+		if err := rs.write(b); err != nil {
+			return err
+		}
+		rs.last.Store(events[n-1])
+		events = events[n:]
+	}
+	return nil
+}
+
+// send sends one message.
+func (rs *readStream) send(m proto.Message) error {
+	size := proto.Size(m)
+	b := buffers.Get(headerLength + size)
+	*b = append((*b)[:0], 0, 0, 0, 0, 0)
+	binary.BigEndian.PutUint32((*b)[1:], uint32(size))
+	out, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(*b, m)
+	if err != nil {
+		buffers.Put(b)
+		return err
+	}
+	*b = out
+	return rs.write(b)
+}
+
+// packEvents puts the first n events behind one another as a stream has them, into a buffer of the pool.
+func packEvents(events []*stages.Delivery) (b *[]byte, n int) {
+	size := 0
+	for n < len(events) {
+		more := headerLength + len(events[n].Frame)
+		if n > 0 && size+more > readPack {
+			break
+		}
+		size, n = size+more, n+1
+	}
+	b = buffers.Get(size)
+	*b = (*b)[:0]
+	for _, d := range events[:n] {
+		*b = binary.BigEndian.AppendUint32(append(*b, 0), uint32(len(d.Frame))) // 0: not compressed
+		*b = append(*b, d.Frame...)
+	}
+	return b, n
+}
+
+// write sends messages with their headers, when the client has taken enough of those before.
+func (rs *readStream) write(b *[]byte) error {
+	rs.writes.Add(1)
+	defer rs.writes.Add(1)
+	pool := mem.BufferPool(&buffers)
+	if rs.conn != nil {
+		if err := rs.conn.send(rs.ctx, b); err != nil {
+			rs.conn.sending.Put(b)
+			return err
+		}
+		pool = &rs.conn.sending
+	}
+	if rs.packer == nil {
+		return rs.writeOneByOne(b, pool)
+	}
+	return rs.packer.send(b, pool)
+}
+
+// writeOneByOne is write by SendMsg.
+func (rs *readStream) writeOneByOne(b *[]byte, pool mem.BufferPool) error {
+	defer pool.Put(b)
+	for rest := *b; len(rest) > 0; {
+		end := headerLength + int(binary.BigEndian.Uint32(rest[1:]))
+		one := append([]byte(nil), rest[headerLength:end]...)
+		if err := rs.ss.SendMsg(&answer{bytes: &one}); err != nil {
+			return err
+		}
+		rest = rest[end:]
+	}
+	return nil
+}
+
+// status is what the call ends with.
+func (rs *readStream) status(err error) error {
+	if err == nil || rs.ctx.Err() != nil { // the client is gone, or has its status already
+		if err == nil {
+			return nil
+		}
+		return goneStatus(err)
+	}
+	if r, ok := errors.AsType[*stages.Refusal](err); ok {
+		f := failure{reason: r.Reason, retry: r.Reason.Retry(), subject: "client " + rs.client.Name, metadata: map[string]string{}}
+		f.about(r.Detail)
+		for name, value := range r.Info {
+			f.metadata[name] = value
+		}
+		return f.status().Err()
+	}
+	return reasonStatus(stages.KafkaUnavailable, validText(err.Error())).Err()
+}
