@@ -212,8 +212,10 @@ func (r *resumption) pause(stop context.Context, e ending, what string) error {
 	if r.timeout > 0 {
 		wait = min(wait, r.timeout-silent+time.Millisecond)
 	}
-	// What is part of a gateway's life is no news, unless it lasts.
-	if text := e.String(); text != r.said && (!e.ordinary() || r.failures > 1) {
+	// What is part of a gateway's life is no news, unless it lasts. One line says it, and one more what the gateway itself
+	// says then: the errors of connections change as it comes back.
+	text := e.String()
+	if news := r.said == "" || e.reason != "" && text != r.said; news && (!e.ordinary() || r.failures > 1) {
 		r.said = text
 		say(r.stderr, "gateway: %s: %s; %s\n", r.address, text, what)
 	}

@@ -54,8 +54,7 @@ func exitCode(t *testing.T, cmd *exec.Cmd) int {
 		}
 	case <-time.After(20 * time.Second):
 		_ = cmd.Process.Kill()
-		_ = <-ended
-		t.Fatal("the process does not end")
+		t.Fatalf("the process does not end: %v", <-ended)
 	}
 	return cmd.ProcessState.ExitCode()
 }

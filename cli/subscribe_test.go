@@ -276,6 +276,24 @@ func TestUntilIdleTellsIdleFromDead(t *testing.T) {
 	}
 }
 
+// A heartbeat moves the place to go on from, so that what does not match is not read again.
+func TestSubscribeGoesOnFromHeartbeats(t *testing.T) {
+	gateway := &store{beats: true, ends: func(call int) (int, error) {
+		if call == 1 {
+			return 1, reasoned(codes.Unavailable, "DRAINING", "going", time.Millisecond)
+		}
+		return 0, status.Error(codes.FailedPrecondition, "enough")
+	}}
+	for range 100 { // one of them becomes a heartbeat
+		gateway.add(0, &eventv1.Event{Source: "s", Type: "other"})
+	}
+	code, stdout, stderr := run(t, "", "subscribe", "--since", "earliest", "--type", "wanted", "--address", startStore(t, gateway))
+	if code != exitRefused || stdout != "" || len(gateway.subscribed) != 2 || !strings.HasPrefix(gateway.subscribed[1].Cursor, "c:") ||
+		!strings.Contains(stderr, "to go on: ") || !strings.Contains(stderr, "--cursor="+gateway.subscribed[1].Cursor) {
+		t.Errorf("%d %v %s%s", code, gateway.subscribed, stdout, stderr)
+	}
+}
+
 func TestInterruptedSubscribeSaysHowToGoOn(t *testing.T) {
 	gateway := &store{}
 	gateway.fill(4, 1, rand.New(rand.NewPCG(1, 1)))
