@@ -44,8 +44,8 @@ type replay struct {
 	id    *identity
 	merge *merge
 	page  *pager
-	// came is when the last records came.
-	came time.Time
+	// waited is how long nothing has come that is due.
+	waited time.Duration
 }
 
 // Replay implements stages.Reading.
@@ -108,7 +108,6 @@ func (p *replay) read(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	p.came = time.Now()
 	for {
 		for p.merge.ready() {
 			if err := p.take(ctx, p.merge.pop()); err != nil {
@@ -132,6 +131,7 @@ func (p *replay) poll(ctx context.Context, client *kgo.Client) error {
 	}
 	within, cancel := context.WithTimeout(ctx, min(replayLook, p.page.patience()))
 	defer cancel()
+	began := time.Now()
 	fetches := client.PollRecords(within, replayRecords)
 	fetches.EachRecord(p.merge.add)
 	if ctx.Err() != nil {
@@ -140,10 +140,11 @@ func (p *replay) poll(ctx context.Context, client *kgo.Client) error {
 	if err := fetchError(within, fetches); err != nil {
 		return p.broken(ctx, err)
 	}
-	now := time.Now()
 	if fetches.NumRecords() > 0 {
-		p.came = now
-	} else if now.Sub(p.came) >= replayLook {
+		p.waited = 0
+		return nil
+	}
+	if p.waited += time.Since(began); p.waited >= replayLook {
 		return p.idle(ctx)
 	}
 	return nil
@@ -166,11 +167,11 @@ func (p *replay) idle(ctx context.Context) error {
 			return p.expired(b)
 		}
 	}
-	if waited := time.Since(p.came); waited > p.readers.cfg.ReadTimeout {
+	if p.waited > p.readers.cfg.ReadTimeout {
 		q := p.merge.missing()
 		return p.ended(refuse(stages.KafkaUnavailable, fmt.Sprintf(
 			"nothing has come of topic %s, partition %d from offset %d on within %v, and it should reach up to %d",
-			p.readers.parts.Topic.Name, q.partition, q.next, waited.Round(time.Second), q.end-1)))
+			p.readers.parts.Topic.Name, q.partition, q.next, p.waited.Round(time.Second), q.end-1)))
 	}
 	return nil
 }
