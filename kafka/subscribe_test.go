@@ -45,6 +45,7 @@ func newReadRig(t *testing.T, partitions int, change func(*Config, *ReadingConfi
 	t.Cleanup(cluster.Close)
 	r := &readRig{t: t, cluster: cluster, log: &testLog{}}
 	r.client, err = kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.DefaultProduceTopic("events"), kgo.ProducerLinger(0),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableClientMetrics(), kgo.MetadataMinAge(10*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
@@ -239,7 +240,7 @@ func reasonIs(t *testing.T, err error, reason stages.Reason) *stages.Refusal {
 // written: each sees what its start and filter say, once, in order. The hub holds little, so those who are slow fall out
 // of it and come back.
 func TestSubscribersSeeEverythingOnce(t *testing.T) {
-	const partitions, before, total = 3, 300, 6000
+	const partitions, before, total = 3, 300, 3000
 	r := newReadRig(t, partitions, func(_ *Config, c *ReadingConfig) { c.SubscribeBuffer = 200 << 10 })
 	for p := range int32(partitions) {
 		r.write(p, 0, before)
