@@ -12,6 +12,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -204,7 +205,7 @@ func (p *replay) ended(why error) error {
 	if err := p.page.flush(); err != nil {
 		return err
 	}
-	if refused, ok := why.(*stages.Refusal); ok {
+	if refused, ok := errors.AsType[*stages.Refusal](why); ok {
 		refused.Info = map[string]string{"position": p.position().UTC().Format(time.RFC3339Nano)}
 	}
 	return why

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"google.golang.org/protobuf/proto"
 
 	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
@@ -238,7 +239,7 @@ func TestReplayFilters(t *testing.T) {
 		}
 		return true, nil
 	}
-	reasonIs(t, r.readers.Replay(t.Context(), ask), stages.FilterLimit)
+	_ = reasonIs(t, r.readers.Replay(t.Context(), ask), stages.FilterLimit)
 }
 
 // What is no event is read, counted, and left out.
@@ -360,8 +361,8 @@ func TestReplayIsCancelled(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	r.readers.Close()
-	reasonIs(t, <-done, stages.Draining)
-	reasonIs(t, r.readers.Replay(t.Context(), ask), stages.Draining)
+	_ = reasonIs(t, <-done, stages.Draining)
+	_ = reasonIs(t, r.readers.Replay(t.Context(), ask), stages.Draining)
 }
 
 func TestReplaysTakeReaders(t *testing.T) {
@@ -380,7 +381,7 @@ func TestReplaysTakeReaders(t *testing.T) {
 	if err := r.readers.Replay(t.Context(), ask); err != nil {
 		t.Fatal(err)
 	}
-	reasonIs(t, other, stages.TooManyReaders)
+	_ = reasonIs(t, other, stages.TooManyReaders)
 }
 
 // writeBig writes events of 100 KB that a replay cannot have taken over all at once.
@@ -455,7 +456,7 @@ func TestTopicDeletedUnderAReplay(t *testing.T) {
 	}
 	mustSee(t, "what came", got.places, []int{0}, []int{len(got.places)}, all)
 	var again replayed
-	reasonIs(t, r.readers.Replay(t.Context(), again.ask(second(0), second(60))), stages.TopicNotFound)
+	_ = reasonIs(t, r.readers.Replay(t.Context(), again.ask(second(0), second(60))), stages.TopicNotFound)
 }
 
 // Kafka goes away under a replay, and does not come back.
@@ -480,5 +481,39 @@ func TestKafkaAwayUnderAReplay(t *testing.T) {
 		t.Error("the refusal does not say how far the replay came")
 	}
 	var again replayed
-	reasonIs(t, r.readers.Replay(t.Context(), again.ask(second(0), second(60))), stages.KafkaUnavailable)
+	_ = reasonIs(t, r.readers.Replay(t.Context(), again.ask(second(0), second(60))), stages.KafkaUnavailable)
+}
+
+// A batch that cannot be read ends a replay at once, with how far it came.
+func TestReplayOfACorruptBatch(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	r.writeAt(0, 10, second)
+	topics, err := r.admin.ListTopics(t.Context(), "events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := kmsg.NewRecordBatch()
+	broken.Magic, broken.NumRecords, broken.LastOffsetDelta, broken.Records = 2, 10, 9, []byte("no records at all")
+	broken.Length = int32(49 + len(broken.Records))
+	broken.CRC = 12345
+	r.cluster.ControlKey(int16(kmsg.Fetch), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		answer := request.ResponseKind().(*kmsg.FetchResponse)
+		topic := kmsg.NewFetchResponseTopic()
+		topic.Topic, topic.TopicID = "events", topics["events"].ID
+		partition := kmsg.NewFetchResponseTopicPartition()
+		partition.HighWatermark, partition.LastStableOffset, partition.RecordBatches = 10, 10, broken.AppendTo(nil)
+		topic.Partitions = append(topic.Partitions, partition)
+		answer.Topics = append(answer.Topics, topic)
+		return answer, nil, true
+	})
+	var got replayed
+	started := time.Now()
+	refused := reasonIs(t, r.readers.Replay(t.Context(), got.ask(second(0), second(10))), stages.RecordUnreadable)
+	if took := time.Since(started); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if refused.Info["position"] != second(0).UTC().Format(time.RFC3339Nano) || len(got.places) > 0 {
+		t.Errorf("%v after %d events", refused.Info, len(got.places))
+	}
 }

@@ -78,8 +78,8 @@ func (rs *readStream) sendPage(events []*stages.Delivery, at *gatewayv1.ReplayRe
 		size += 1 + protowire.SizeBytes(len(d.Frame))
 	}
 	b := buffers.Get(headerLength + size)
-	out := append((*b)[:0], 0) // not compressed
-	out = binary.BigEndian.AppendUint32(out, uint32(size))
+	out := (*b)[:0]
+	out = binary.BigEndian.AppendUint32(append(out, 0), uint32(size)) // 0: not compressed
 	for _, d := range events {
 		out = protowire.AppendTag(out, replayEvents, protowire.BytesType)
 		out = protowire.AppendBytes(out, d.Frame)

@@ -244,7 +244,7 @@ func infoOf(err error, name string) string {
 }
 
 // endless hands over pages of 100 KB for as long as the call lasts.
-func endless(ended chan<- error) func(context.Context, *stages.Replay) error {
+func endless(ended chan<- struct{}) func(context.Context, *stages.Replay) error {
 	return func(ctx context.Context, r *stages.Replay) error {
 		big := make([]byte, 100<<10)
 		frame, _ := proto.Marshal(&eventv1.Event{Id: "1", Data: big})
@@ -255,7 +255,7 @@ func endless(ended chan<- error) func(context.Context, *stages.Replay) error {
 				err = ctx.Err()
 			}
 			if err != nil {
-				ended <- err
+				close(ended)
 				return err
 			}
 			at.Position = at.Position.Add(time.Second)
@@ -265,7 +265,7 @@ func endless(ended chan<- error) func(context.Context, *stages.Replay) error {
 
 // A client that does not read its replay is told so, with the position to go on from, and nobody else waits.
 func TestReplayIsNotRead(t *testing.T) {
-	ended := make(chan error, 1)
+	ended := make(chan struct{})
 	g := startStore(t, func(c *setup) { c.config.SendTimeout = 300 * time.Millisecond }, endless(ended))
 	s, err := g.client().ReplayEvents(g.context(), &gatewayv1.ReplayRequest{Start: ago(1)})
 	if err != nil {
@@ -305,7 +305,7 @@ func TestReplayEnds(t *testing.T) {
 		{"cancel", nil, func(_ *gateway, cancel func()) { cancel() }, codes.Canceled, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ended := make(chan error, 1)
+			ended := make(chan struct{})
 			g := startStore(t, c.change, endless(ended))
 			ctx, cancel := context.WithCancel(g.context())
 			defer cancel()
