@@ -148,7 +148,7 @@ func (e *ending) advice() string {
 	}
 	switch e.reason {
 	case "INVALID_FILTER", "FILTER_LIMIT":
-		return `mend --filter: a CEL condition over the attributes, for example 'event.subject == "42"'`
+		return `mend --filter: a CEL condition over the attributes, for example 'subject == "42"'`
 	}
 	return "mend the request; --help has examples"
 }

@@ -22,7 +22,7 @@ type replayCommand struct {
 	From   sinceFlag `group:"which" required:"" placeholder:"TIME" help:"The first time of receipt: a duration back from now (2h) or a time (2026-01-02T15:04:05Z)."`
 	To     sinceFlag `group:"which" placeholder:"TIME" help:"The end, exclusive (default: now)."`
 	Type   []string  `group:"which" placeholder:"TYPE" help:"Only events of this type; order.* means all that begin with order. May be repeated."`
-	Filter string    `group:"which" placeholder:"CEL" help:"Only events for which this is true, for example event.subject == \"42\"."`
+	Filter string    `group:"which" placeholder:"CEL" help:"Only events for which this is true, for example subject == \"42\"."`
 
 	Rate           int    `group:"where" placeholder:"N" help:"At most N events a second (default: as many as the gateway allows, REPLAY_RATE_LIMIT)."`
 	Republish      string `group:"where" placeholder:"TOPIC" help:"Send the events through the gateway again, into TOPIC, instead of printing them."`

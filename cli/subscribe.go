@@ -20,7 +20,7 @@ import (
 type subscribeCommand struct {
 	Type   []string  `group:"which" placeholder:"TYPE" help:"Only events of this type; order.* means all that begin with order. May be repeated."`
 	Source []string  `group:"which" sep:"none" placeholder:"URI" help:"Only events of this source. May be repeated."`
-	Filter string    `group:"which" placeholder:"CEL" help:"Only events for which this is true, for example event.subject == \"42\"."`
+	Filter string    `group:"which" placeholder:"CEL" help:"Only events for which this is true, for example subject == \"42\"."`
 	Since  startFlag `group:"which" placeholder:"TIME" help:"Begin with the events received then: a duration back from now (1h), a time (2026-01-02T15:04:05Z), to the second, or earliest (default: what comes from now on)."`
 	Cursor string    `group:"which" placeholder:"CURSOR" help:"Begin right behind the event that had this cursor."`
 	Group  string    `group:"which" placeholder:"NAME" help:"Share the events with all other subscribers of this group, and begin where the group is."`
@@ -45,7 +45,7 @@ Exit codes: 0 ended by Ctrl-C, or --until-idle or --limit has come true, or nobo
 Examples:
   gateway subscribe
   gateway subscribe --type 'order.*' --source /shop --since 1h
-  gateway subscribe --filter 'event.subject == "42"' | jq -c .data_json
+  gateway subscribe --filter 'subject == "42"' | jq -c .data_json
   gateway subscribe --since earliest --until-idle 2s > events.jsonl
   gateway subscribe --group billing`
 }

@@ -17,20 +17,18 @@ import (
 	"github.com/event-gateway/event-gateway/stages"
 )
 
-// fakeReading answers calls as a test says.
-type fakeReading struct {
+// subscriptions serves subscriptions as a test says.
+type subscriptions struct {
+	stages.Reading
 	subscribe func(context.Context, *stages.Subscription) error
-	replay    func(context.Context, *stages.Replay) error
 }
 
-func (f *fakeReading) Subscribe(ctx context.Context, s *stages.Subscription) error {
+func (f *subscriptions) Subscribe(ctx context.Context, s *stages.Subscription) error {
 	return f.subscribe(ctx, s)
 }
 
-func (f *fakeReading) Replay(ctx context.Context, r *stages.Replay) error { return f.replay(ctx, r) }
-
-// stored is an event as it is read back, with n bytes of data.
-func stored(t testing.TB, id string, n int) *stages.Delivery {
+// storedOf is an event as it is read back, with n bytes of data.
+func storedOf(t testing.TB, id string, n int) *stages.Delivery {
 	t.Helper()
 	ev := &eventv1.Event{Id: id, Source: "/s", Type: "t", Data: make([]byte, n), Cursor: "after " + id}
 	frame, err := proto.Marshal(ev)
@@ -44,7 +42,7 @@ func stored(t testing.TB, id string, n int) *stages.Delivery {
 func reader(t testing.TB, change func(*setup), serve func(context.Context, *stages.Subscription) error) gatewayv1.EventGatewayClient {
 	t.Helper()
 	g := start(t, func(c *setup) {
-		c.services.Reading = &fakeReading{subscribe: serve}
+		c.services.Reading = &subscriptions{subscribe: serve}
 		if change != nil {
 			change(c)
 		}
@@ -99,21 +97,11 @@ func badFieldOf(err error) string {
 	return ""
 }
 
-func infoOf(err error) map[string]string {
-	st, _ := status.FromError(err)
-	for _, d := range st.Details() {
-		if info, ok := d.(*errdetails.ErrorInfo); ok {
-			return info.Metadata
-		}
-	}
-	return nil
-}
-
 // The request arrives as it was meant, the header at once, events of all sizes in order, and the error with what it knows.
 func TestSubscribe(t *testing.T) {
 	var events []*stages.Delivery
 	for i := range 300 {
-		events = append(events, stored(t, string(rune('a'+i%26)), i*i))
+		events = append(events, storedOf(t, string(rune('a'+i%26)), i*i))
 	}
 	go_ := make(chan struct{})
 	client := reader(t, nil, func(_ context.Context, s *stages.Subscription) error {
@@ -161,8 +149,8 @@ func TestSubscribe(t *testing.T) {
 		}
 	}
 	_, err = stream.Recv()
-	if got := statusOf(err); got.code != codes.OutOfRange || infoOf(err)["earliest_cursor"] != "c" {
-		t.Errorf("%v with %v", err, infoOf(err))
+	if got := statusOf(err); got.code != codes.OutOfRange || infoOf(err, "earliest_cursor") != "c" {
+		t.Errorf("%v with %q", err, infoOf(err, "earliest_cursor"))
 	}
 }
 
@@ -172,7 +160,7 @@ func TestSubscriberThatNeverReads(t *testing.T) {
 	client := reader(t, func(c *setup) { c.config.SendTimeout = 300 * time.Millisecond }, func(_ context.Context, s *stages.Subscription) error {
 		err := s.Begun()
 		for err == nil {
-			err = s.Deliver([]*stages.Delivery{stored(t, "x", 1000)})
+			err = s.Deliver([]*stages.Delivery{storedOf(t, "x", 1000)})
 		}
 		ended <- err
 		return err
@@ -189,8 +177,8 @@ func TestSubscriberThatNeverReads(t *testing.T) {
 	for err == nil {
 		_, err = stream.Recv()
 	}
-	if got := statusOf(err); got.reason != stages.SlowClient.String() || infoOf(err)["cursor"] != "after x" {
-		t.Errorf("%v with %v, want SLOW_CLIENT with the last cursor", err, infoOf(err))
+	if got := statusOf(err); got.reason != stages.SlowClient.String() || infoOf(err, "cursor") != "after x" {
+		t.Errorf("%v with %q, want SLOW_CLIENT with the last cursor", err, infoOf(err, "cursor"))
 	}
 }
 
@@ -233,7 +221,7 @@ func TestSubscriptionsEnd(t *testing.T) {
 		<-ended
 	})
 	t.Run("drain", func(t *testing.T) {
-		g := start(t, func(c *setup) { c.services.Reading = &fakeReading{subscribe: serve} })
+		g := start(t, func(c *setup) { c.services.Reading = &subscriptions{subscribe: serve} })
 		stream, err := gatewayv1.NewEventGatewayClient(g.dial()).SubscribeEvents(t.Context(), &gatewayv1.SubscribeRequest{})
 		if err != nil {
 			t.Fatal(err)
