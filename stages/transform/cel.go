@@ -1,14 +1,14 @@
 package transform
 
 // CEL (cel-go): a program is one expression. What bounds it is in cel_guards.go,
-// what values are in cel_values.go, and what becomes of them in cel_writer.go.
+// cel_rates.go and cel_patterns.go, what values are in cel_values.go, and what
+// becomes of them in cel_writer.go.
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -18,7 +18,7 @@ import (
 )
 
 // celCost is the most that one evaluation may cost in CEL's own units: about one a step, 13 for an item of a list that
-// map makes, a tenth a byte of text that is read. What this bounds is memory; the clock is there for time: 10^7 units
+// map makes, a tenth a byte of text that is read. What this bounds is memory; the meter is there for time: 10^7 units
 // take half a second at least.
 const celCost = 10_000_000
 
@@ -91,15 +91,15 @@ type celRun struct {
 	// used counts the cost of an evaluation; unused is what it begins with.
 	used, unused *cost.Tracker
 
-	// env is that of the event at hand, and clock tells when its time is up.
+	// env is that of the event at hand, and meter tells when its time is up.
 	env   *env
-	clock celClock
+	meter meter
 }
 
 func (r *celRun) plan(p *celProgram) error {
 	tree := p.checked.NativeRep()
 	options := []cel.ProgramOption{cel.CostLimit(celCost), celCosts(), cel.EvalOptions(cel.OptOptimize)}
-	for _, decorate := range celDecorators(p.language, tree, p.limits, &r.clock) {
+	for _, decorate := range celDecorators(p.language, tree, p.limits, &r.meter) {
 		options = append(options, cel.CustomDecoratorV2(decorate))
 	}
 	var err error
@@ -108,8 +108,10 @@ func (r *celRun) plan(p *celProgram) error {
 	return err
 }
 
-func (r *celRun) eval(ctx context.Context, e *env) (output, error) {
-	r.env, r.clock = e, celClock{ctx: ctx, timeout: r.limits.timeout}
+// eval implements run. The program asks the run's own meter, so the context is not needed.
+func (r *celRun) eval(_ context.Context, e *env) (output, error) {
+	r.env = e
+	r.meter.start(r.limits.timeout, e)
 	frame, err := interpreter.NewExecutionFrame(r)
 	if err != nil {
 		return output{}, err
@@ -124,13 +126,16 @@ func (r *celRun) eval(ctx context.Context, e *env) (output, error) {
 		r.used = used
 		r.unused, _ = used.Clone() // never fails
 	}
+	if err == nil {
+		err = r.meter.spent // || and all go on behind an error, and may do without what was refused
+	}
 	if err != nil {
 		return output{}, r.explain(err)
 	}
 	if raw, ok := value.(types.Bytes); ok {
 		return output{text: raw, isText: true}, nil
 	}
-	w := celWriter{room: r.limits.output, clock: &r.clock}
+	w := celWriter{room: r.limits.output, meter: &r.meter}
 	native, err := w.native(value)
 	if err != nil {
 		return output{}, err
@@ -143,7 +148,7 @@ func (r *celRun) explain(err error) error {
 	var cancelled interpreter.EvalCancelledError
 	switch {
 	case errors.Is(err, interpreter.InterruptError{}):
-		return r.clock.problem()
+		return r.meter.spent
 	case errors.As(err, &cancelled):
 		return fmt.Errorf("%w: the program takes more than %d steps", errLimit, celCost)
 	}
@@ -160,34 +165,6 @@ func init() {
 	// cel-go has one error value for all values of a wrong type, and writes the place into it that met it first. Set
 	// it once, before there are workers, so that they only read it.
 	types.LabelErrNode(-1, types.NoSuchOverloadErr())
-}
-
-// celClock is looked at every 16th time that somebody asks: a look takes as long as two rounds of a comprehension that
-// do little, and 16 that work on a megabyte each take some 20 ms.
-type celClock struct {
-	ctx   context.Context
-	asked uint
-	// late stays: all and exists go on behind an error of a round, and each of their rounds would begin the
-	// comprehensions in it anew.
-	late    bool
-	timeout time.Duration
-}
-
-func (c *celClock) problem() error {
-	return fmt.Errorf("%w: the program takes more than %v for one event (TRANSFORM_TIMEOUT)", errLimit, c.timeout)
-}
-
-// over reports whether the time is up.
-func (c *celClock) over() bool {
-	if c.asked++; c.asked%16 == 0 {
-		return c.look()
-	}
-	return c.late
-}
-
-func (c *celClock) look() bool {
-	c.late = c.late || c.ctx.Err() != nil
-	return c.late
 }
 
 // ResolveName implements interpreter.Activation.

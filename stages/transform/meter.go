@@ -72,9 +72,12 @@ func (m *meter) pace() error {
 
 // work counts what takes as long as n steps of 10 ns. Asked before it is done: when it alone would take all the time
 // that there is, it is not begun.
-func (m *meter) work(n int) error {
+func (m *meter) work(n int) error { return m.workOn("one call", n) }
+
+// workOn is work, of which an error says what it is.
+func (m *meter) workOn(what string, n int) error {
 	if time.Duration(n) > m.timeout/10 {
-		m.spent = fmt.Errorf("%w: one call would take more than the time for an event, %v", errLimit, m.timeout)
+		m.spent = fmt.Errorf("%w: %s would take more than the time for an event, %v", errLimit, what, m.timeout)
 	}
 	before := m.steps
 	m.steps += uint(max(n, 0))
