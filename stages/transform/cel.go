@@ -149,6 +149,8 @@ func (r *celRun) explain(err error) error {
 	switch {
 	case errors.Is(err, interpreter.InterruptError{}):
 		return r.meter.spent
+	case errors.As(err, &cancelled) && r.meter.spent != nil: // cel-go counts what was refused as if it had been done
+		return r.meter.spent
 	case errors.As(err, &cancelled):
 		return fmt.Errorf("%w: the program takes more than %d steps", errLimit, celCost)
 	}

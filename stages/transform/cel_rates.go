@@ -5,6 +5,7 @@ package transform
 
 import (
 	"math/bits"
+	"strings"
 
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
@@ -13,11 +14,11 @@ import (
 	"cel.dev/cel-go/interpreter"
 )
 
-// celRate is what a function does in a step of the meter (10 ns): so many bytes of text, and how many steps an item of
-// a list or of an object takes. TestCELRates has the measurements.
+// celRate is what a function takes in steps of the meter (10 ns): for 8 bytes of text, of which cel-go's count of the
+// cost takes some, and for an item of a list or of an object. BenchmarkCELWeights holds them against the clock.
 type celRate struct {
-	bytes, item int
-	what        string
+	text, item int
+	what       string
 	// names: only an object's names are gone through, and put into their order.
 	names bool
 }
@@ -26,35 +27,35 @@ type celRate struct {
 const celShort = 1000
 
 // celKeys is what comprehensions do with an object before their first round: its names are sorted.
-var celKeys = celRate{bytes: 1 << 20, item: 8, what: "a comprehension", names: true}
+var celKeys = celRate{item: 4, what: "a comprehension", names: true}
 
 // celRates are these functions.
-var celRates = map[string]celRate{}
+var celRates = ratesOf(
+	map[int]string{
+		2:  operators.Add,
+		6:  "base64.decode base64.decodeUrl base64.encode base64.encodeUrl bytes hash string",
+		8:  "bool contains double duration int sha256 size timestamp trim uint",
+		16: "charAt lowerAscii reverse strings.quote substring upperAscii",
+	},
+	map[int]string{
+		4:  "optional.unwrap slice unwrapOpt",
+		9:  "math.@max math.@min reverse",
+		25: "merge omit",
+	})
 
-func init() {
-	for bytes, names := range map[int][]string{
-		1: {"strings.quote"},
-		2: {"lowerAscii", "upperAscii", "reverse", "charAt", "substring"},
-		4: {"base64.decode", "base64.decodeUrl", "base64.encode", "base64.encodeUrl", "sha256", "hash", "contains",
-			"bool", "double", "duration", "int", "timestamp", "uint"},
-		8:  {"size", "trim", "bytes", "string"},
-		64: {operators.Add},
-	} {
-		for _, name := range names {
-			celRates[name] = celRate{bytes: bytes, what: name}
+func ratesOf(texts, items map[int]string) map[string]celRate {
+	rates := map[string]celRate{}
+	for steps, names := range texts {
+		for _, name := range strings.Fields(names) {
+			rates[name] = celRate{text: steps, what: name}
 		}
 	}
-	for item, names := range map[int][]string{
-		4:  {"slice", "optional.unwrap", "unwrapOpt", "math.@max", "math.@min"},
-		6:  {"reverse"},
-		16: {"merge", "omit"},
-	} {
-		for _, name := range names {
-			r := celRates[name]
-			r.what, r.item, r.bytes = name, item, max(r.bytes, 1)
-			celRates[name] = r
+	for steps, names := range items {
+		for _, name := range strings.Fields(names) {
+			rates[name] = celRate{text: rates[name].text, item: steps, what: name}
 		}
 	}
+	return rates
 }
 
 // celLong is an argument of such a function.
@@ -67,7 +68,7 @@ type celLong struct {
 // Exec implements interpreter.InterpretableV2.
 func (l celLong) Exec(frame *interpreter.ExecutionFrame) ref.Val {
 	v := l.InterpretableV2.Exec(frame)
-	steps := length(v) / l.rate.bytes
+	steps := length(v) * l.rate.text / 8
 	if l.rate.names {
 		if _, ok := v.(traits.Mapper); !ok {
 			return v

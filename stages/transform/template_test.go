@@ -142,6 +142,9 @@ func TestTemplateLimits(t *testing.T) {
 		"a pattern again and again":      `{{range .data.n}}{{$x := regexReplace "a+b" "" $.data.text}}{{end}}`,
 		"a pattern of the event's data":  `{{range .data.n}}{{$x := regexReplace (printf "%s(a{20}){20}" .) "" $.id}}{{end}}`,
 		"JSON of all of it in variables": `{{range .data.n}}{{$x := json $.data.n}}{{end}}`,
+		"matches that look to the end":   `{{$x := regexReplace "(a*b)?" "" .data.text}}`,
+		"the same, with groups":          `{{$x := regexReplace "(a*b)?" "$1" .data.text}}`,
+		"split":                          `{{$x := split "" (print .data.text .data.text .data.text)}}`,
 		"a layout":                       `{{range .data.n}}{{$x := date $.data.text $.time}}{{end}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -156,16 +159,19 @@ func TestTemplateLimits(t *testing.T) {
 
 // templateReasons are what ends some of them: without it, another limit would, later.
 var templateReasons = map[string]string{
-	"itself":                  "nest deeper than 100 levels",
-	"itself twice":            "nest deeper than 100 levels",
-	"each other":              "nest deeper than 100 levels",
-	"output":                  "more than the 1048576 bytes",
-	"a width":                 "a width or a precision of more than 1000",
-	"JSON of JSON of JSON":    "JSON of a string of",
-	"replace nothing by much": "more than 64 MiB",
-	"join":                    "more than 64 MiB",
-	"a pattern of many steps": "more than the time for an event",
-	"matches of nothing":      "more than 100000 matches",
+	"itself":                       "nest deeper than 100 levels",
+	"itself twice":                 "nest deeper than 100 levels",
+	"each other":                   "nest deeper than 100 levels",
+	"output":                       "more than the 1048576 bytes",
+	"a width":                      "a width or a precision of more than 1000",
+	"JSON of JSON of JSON":         "JSON of a string of",
+	"replace nothing by much":      "more than 64 MiB",
+	"join":                         "more than 64 MiB",
+	"a pattern of many steps":      "more than the time for an event",
+	"matches that look to the end": "TRANSFORM_TIMEOUT",
+	"the same, with groups":        "TRANSFORM_TIMEOUT",
+	"split":                        "one call would take more than the time",
+	"matches of nothing":           "more than 100000 matches",
 }
 
 // Only templates that call each other nest; one after the other, any number goes.
