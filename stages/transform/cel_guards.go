@@ -133,14 +133,10 @@ func seen(what string, each int) celGuard {
 // ordering is for sort and sortBy: the last argument is what is compared.
 func ordering(m *meter, args []ref.Val) error {
 	keys := args[len(args)-1]
-	depth := bits.Len(uint(size(keys)))
-	if err := m.workOn("sort", celOrder*size(keys)*depth); err != nil {
+	if err := m.workOn("sort", celOrder*size(keys)*bits.Len(uint(size(keys)))); err != nil {
 		return err
 	}
-	if err := seen("sort", celLook)(m, args); err != nil {
-		return err
-	}
-	return m.workOn("sort", weigh(keys, celItems).bytes/100*depth) // texts that have much in common
+	return seen("sort", celLook)(m, args) // texts may have much in common
 }
 
 // paired is for calls that compare each item of the first list with each of the last, deeply.

@@ -241,7 +241,7 @@ func TestCELLimits(t *testing.T) {
 		"lists, each with each":                `lists.range(1500).hasExactly(lists.range(1500))`,
 		"quotes, one after the other":          strings.Repeat(`strings.quote(data.text).size() + `, 60) + "1",
 		"letters, one after the other":         `data.text` + strings.Repeat(`.reverse()`, 60) + `.size()`,
-		"a caught refusal":                     `data.n.sort().size() > 5 || true`,
+		"a caught refusal":                     `data.n.sort().size() > 5 || true ? b"x" : b"y"`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := testEnv(many)
