@@ -294,6 +294,7 @@ func celPlacesOf(tree *ast.AST, guards map[string]celGuard) celPlaces {
 			args = append([]ast.Expr{call.Target()}, args...)
 		}
 		rate, isLong := celRates[name]
+		isLong = isLong && !celAppends(name, args)
 		for _, arg := range args {
 			if !celVaries(arg) {
 				continue
@@ -311,6 +312,12 @@ func celPlacesOf(tree *ast.AST, guards map[string]celGuard) celPlaces {
 		}
 	}
 	return p
+}
+
+// celAppends reports whether a call adds items that are written there to a list, as each round of map and filter does:
+// celAppendNode has to find them, and the loop's cost bounds it.
+func celAppends(function string, args []ast.Expr) bool {
+	return function == operators.Add && args[1].Kind() == ast.ListKind
 }
 
 // celCounts reports whether a function counts with its arguments, rather than move them.
