@@ -335,8 +335,8 @@ func (r *jqRun) changeMembers(in map[string]any, next jqChange) (any, bool, erro
 func where(holds jqStep, next jqChange) jqChange {
 	return func(r *jqRun, v any) (any, bool, error) {
 		ok, err := holds(r, v)
-		if err = unlessNothing(err); err != nil || !truthJQ(ok) {
-			return v, false, err
+		if err != nil || !truthJQ(ok) {
+			return v, false, unlessNothing(err)
 		}
 		return next(r, v)
 	}

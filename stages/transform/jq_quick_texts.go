@@ -44,7 +44,7 @@ func splitJQ(r *jqRun, s, separator string) (any, error) {
 		return nil, err
 	}
 	if s == "" {
-		return r.array(nil), nil
+		return r.newArray(0), nil
 	}
 	parts := strings.Split(s, separator)
 	made := r.document.values.take(len(parts))
