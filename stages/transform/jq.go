@@ -162,6 +162,7 @@ func (r *jqRun) eval(_ context.Context, e *env) (out output, err error) {
 		if v, err, ok := r.runQuick(data); ok {
 			return output{value: v}, err
 		}
+		r.meter.again()
 	}
 	return r.runGojq(e, data)
 }

@@ -50,7 +50,7 @@ func TestQuickJQRunsAway(t *testing.T) {
 		{`reduce .[] as $i ("x"; tojson)`, manyNumbers},
 		{`reduce .[:100][] as $i ("x"; . * 1000)`, manyNumbers},
 	} {
-		w := waysOf(c.program)
+		w := waysOf(c.program, timeout)
 		if w == nil || w.jqProgram.quick == nil {
 			t.Errorf("%s has no quick way", c.program)
 			continue

@@ -307,9 +307,13 @@ func (r *jqRun) changeElements(in []any, next jqChange) (any, bool, error) {
 }
 
 func (r *jqRun) changeMembers(in map[string]any, next jqChange) (any, bool, error) {
+	names, err := r.sortedNames(in) // a limit may come before an error, or after
+	if err != nil {
+		return nil, false, err
+	}
 	var made map[string]any
-	for name, member := range in {
-		v, touched, isGone, err := r.changed(member, next)
+	for _, name := range names {
+		v, touched, isGone, err := r.changed(in[name], next)
 		if err != nil {
 			return nil, false, err
 		}

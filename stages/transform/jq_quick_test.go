@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -20,8 +21,8 @@ type jqWays struct {
 }
 
 // waysOf is nil when the text is no program.
-func waysOf(source string) *jqWays {
-	made, err := jqEngine{}.compile(source, limits{output: 100_000, timeout: 10 * time.Second})
+func waysOf(source string, timeout time.Duration) *jqWays {
+	made, err := jqEngine{}.compile(source, limits{output: 100_000, timeout: timeout})
 	if err != nil {
 		return nil
 	}
@@ -31,27 +32,40 @@ func waysOf(source string) *jqWays {
 	return &jqWays{p, p.newRun().(*jqRun), plain.newRun().(*jqRun)}
 }
 
+// run runs the program, whose run r is.
+func (w *jqWays) run(r *jqRun, data string, want *wanted) (string, error) {
+	e := testEnv(data)
+	e.want, e.present = want, time.Unix(1_790_000_000, 0).UTC()
+	out, err := r.eval(context.Background(), e)
+	if err != nil {
+		return "", err
+	}
+	b, err := e.document.encode(nil, out.value, w.limits.output)
+	return string(b), err
+}
+
 // mustAgree runs a program on data as the gateway does, and by gojq alone. Both see the members of data that the program
 // wants, since those that it does not are none to the writer either.
 func (w *jqWays) mustAgree(t interface{ Fatalf(string, ...any) }, data string) {
-	run := func(r *jqRun) (string, error) {
-		e := testEnv(data)
-		e.want, e.present = w.want(), time.Unix(1_790_000_000, 0).UTC()
-		out, err := r.eval(context.Background(), e)
-		if err != nil {
-			return "", err
-		}
-		b, err := e.document.encode(nil, out.value, w.limits.output)
-		return string(b), err
-	}
-	got, problem := run(w.quick)
-	want, reference := run(w.slow)
+	got, problem := w.run(w.quick, data, w.want())
+	want, reference := w.run(w.slow, data, w.want())
 	switch {
 	case (problem == nil) != (reference == nil), errors.Is(problem, errLimit) != errors.Is(reference, errLimit),
 		problem != nil && problem.Error() != reference.Error():
 		t.Fatalf("%s\nof %s fails with %v, and in gojq with %v", w.source, data, problem, reference)
 	case problem == nil && got != want:
 		t.Fatalf("%s\nof %s\ngives %s,\nand in gojq %s", w.source, data, got, want)
+	}
+}
+
+// mustNotMiss runs it with what it wants of data, and with all of it.
+func (w *jqWays) mustNotMiss(t interface{ Fatalf(string, ...any) }, data string) {
+	got, problem := w.run(w.slow, data, w.want())
+	want, reference := w.run(w.slow, data, nil)
+	x, _ := suiteValue(got)
+	y, _ := suiteValue(want)
+	if (problem == nil) != (reference == nil) || !reflect.DeepEqual(x, y) {
+		t.Fatalf("%s\nof %s in %s\ngives %s %v,\nand of all %s %v", w.source, w.want(), data, got, problem, want, reference)
 	}
 }
 
@@ -151,7 +165,7 @@ var oddJSON = []string{
 func TestQuickJQ(t *testing.T) {
 	for _, programs := range quickJQ {
 		for _, source := range programs {
-			w := waysOf(source)
+			w := waysOf(source, 10*time.Second)
 			if w == nil || w.needsGojq(sampleData) {
 				t.Errorf("%s: needs gojq, or is no program", source)
 				continue
@@ -162,7 +176,7 @@ func TestQuickJQ(t *testing.T) {
 		}
 	}
 	for _, source := range otherJQ {
-		if w := waysOf(source); w != nil {
+		if w := waysOf(source, 10*time.Second); w != nil {
 			for _, data := range oddJSON {
 				w.mustAgree(t, data)
 			}
@@ -256,7 +270,7 @@ func (g anyJQ) many(depth int) string {
 func TestAnyJQ(t *testing.T) {
 	compiled, quick := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
-		w := waysOf("1 as $x | " + anyJQ{t}.one(3))
+		w := waysOf("1 as $x | "+anyJQ{t}.one(3), 10*time.Second)
 		if w == nil {
 			return
 		}
@@ -264,6 +278,7 @@ func TestAnyJQ(t *testing.T) {
 		for range 4 {
 			data := strings.ReplaceAll(fmt.Sprintf(`{"a":%s,"b":%s,"c":%s}`, anyJSON(t, 2), anyJSON(t, 2), anyJSON(t, 1)), ":", " : ")
 			w.mustAgree(t, data)
+			w.mustNotMiss(t, data)
 			if !w.needsGojq(data) {
 				quick++
 			}
@@ -289,8 +304,15 @@ func FuzzJQQuick(f *testing.F) {
 		if strings.Contains(source, "now") || len(source) > 300 || len(data) > 10_000 { // the clock moves on, and time is short
 			return
 		}
-		if w := waysOf(source); w != nil && w.jqProgram.quick != nil {
-			w.mustAgree(t, data)
+		w := waysOf(source, 200*time.Millisecond)
+		if w == nil || w.jqProgram.quick == nil {
+			return
 		}
+		for _, r := range []*jqRun{w.quick, w.slow} { // one takes longer than the other, and counts more
+			if _, err := w.run(r, data, w.want()); errors.Is(err, errLimit) {
+				return
+			}
+		}
+		w.mustAgree(t, data)
 	})
 }
