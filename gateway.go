@@ -39,6 +39,7 @@ type gateway struct {
 	producer *kafka.Producer  // nil unless SINK=kafka
 	registry *registry.Client // nil unless SCHEMA_VALIDATION_ENABLED
 	schemas  *schema.Cache    // like registry
+	source   *kafka.Source    // nil unless KAFKA_SOURCE_TOPICS
 	server   *transport.Server
 	admin    *transport.Admin
 
@@ -73,6 +74,9 @@ func (g *gateway) start() error {
 	}
 	p.Start(sink)
 	g.pipeline = p
+	if err := g.openSource(); err != nil {
+		return err
+	}
 	if g.server, err = transport.New(g.cfg.transport, p, transport.Services{Schemas: g.schemaService(&parts)}, nil); err != nil {
 		return err
 	}
@@ -172,6 +176,18 @@ func (g *gateway) openSink(p *pipeline.Pipeline) (stages.Producer, error) {
 	return g.producer, nil
 }
 
+// openSource begins to read KAFKA_SOURCE_TOPICS.
+func (g *gateway) openSource() (err error) {
+	if !g.cfg.source.Enabled() {
+		return nil
+	}
+	g.source, err = kafka.NewSource(&g.cfg.source, &g.cfg.kafka, kafka.SourceParts{
+		Pipeline: g.pipeline, MaxBatchEvents: g.cfg.stages.MaxBatchEvents, DeliveryTimeout: g.cfg.pipeline.DeliveryTimeout,
+		Embedded: g.embedded, Log: g.log,
+	})
+	return err
+}
+
 func (g *gateway) breakerChanged(from, to stages.BreakerState) {
 	level := zerolog.WarnLevel
 	if to == stages.BreakerClosed {
@@ -190,6 +206,9 @@ func (g *gateway) ready() (reasons, warnings []string) {
 			reasons = append(reasons, err.Error())
 		}
 		warnings = g.producer.Warnings()
+	}
+	if g.source != nil {
+		warnings = append(warnings, g.source.Warnings()...)
 	}
 	return reasons, warnings
 }
@@ -240,6 +259,9 @@ func (g *gateway) metrics() []func(io.Writer) {
 	}
 	if g.producer != nil {
 		writers = append(writers, g.producer.WriteMetrics)
+	}
+	if g.source != nil {
+		writers = append(writers, g.source.WriteMetrics)
 	}
 	if g.cfg.rules.Len() > 0 {
 		writers = append(writers, g.cfg.rules.WriteMetrics)

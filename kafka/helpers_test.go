@@ -37,6 +37,7 @@ func testConfig(t testing.TB) *Config {
 		ReadTimeout: 5 * time.Second, WriteTimeout: 2 * time.Second, DialTimeout: 2 * time.Second,
 		RequiredAcks: AcksAll, Compression: CompressNone, RecordFormat: FormatBinary,
 		EmbeddedDataDir: t.TempDir(), EmbeddedRetention: 24 * time.Hour, EmbeddedMaxBytes: stages.GiB,
+		CommitInterval: 100 * time.Millisecond, SessionTimeout: 10 * time.Second,
 	}
 }
 

@@ -130,3 +130,10 @@ func (f *Flow) note(at int64, v *Verdict) {
 		f.Break(at)
 	}
 }
+
+// PartitionKey is the partition key of the record's event, before any rule; nil when it has none, or is no event.
+func (r *Record) PartitionKey() []byte {
+	var e Event
+	e.readRecord(r)
+	return e.PartitionKey.Value
+}
