@@ -438,8 +438,10 @@ func sourceLater(t *testing.T, r *sourceRig) {
 	if _, err := r.admin.DeleteTopic(r.context(), later); err != nil {
 		t.Fatal(err)
 	}
-	p.line("a source topic does not exist; waiting for it")
-	r.create(later, 1)
+	eventually(t, "the topic can be made again", func() bool {
+		_, err := r.admin.CreateTopic(r.context(), 1, 1, nil, later)
+		return err == nil
+	})
 	r.client.PurgeTopicsFromProducing(later)
 	again := cloudEvent("again", "", "again")
 	again.Topic = later

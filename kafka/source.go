@@ -108,6 +108,8 @@ type Source struct {
 	// skipped, troubled and failed are lines that would repeat.
 	skipped, troubled, failed *limitedLog
 	topics                    topicWatch
+	// strangers are topics of which a broker does not know the id that franz-go asks for.
+	strangers sync.Map
 }
 
 // NewSource starts reading. It does not wait for Kafka.
@@ -183,7 +185,7 @@ func (s *Source) options() []kgo.Opt {
 		kgo.MaxDecompressBatchBytes(maxDecompressed),
 		// A fetch that went out while a partition was paused must not hold up the one that takes it in again.
 		kgo.FetchMaxWait(250 * time.Millisecond),
-		// Else nothing tells that a topic was deleted.
+		// Else nothing tells that a topic was deleted; see errorPause.
 		kgo.KeepRetryableFetchErrors(),
 	}
 }
@@ -195,11 +197,30 @@ func (s *Source) poll(ctx context.Context) {
 		if fetches.IsClientClosed() {
 			return
 		}
+		failed := false
 		if ctx.Err() == nil {
-			fetches.EachError(s.fetchFailed)
+			fetches.EachError(func(topic string, partition int32, err error) {
+				failed = true
+				s.fetchFailed(topic, partition, err)
+			})
 			s.take(fetches)
 		}
 		s.client.AllowRebalance()
+		if failed && fetches.NumRecords() == 0 {
+			pause(ctx, errorPause)
+		}
+	}
+}
+
+// errorPause is the wait after answers that were only errors: brokers give those without waiting for records.
+const errorPause = 250 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 

@@ -128,11 +128,7 @@ func (p *sourcePartition) next() (position int64, records []stages.Record, refus
 // again sends what has failed again, after the wait that its answers advise. Nothing is in flight.
 func (p *sourcePartition) again(advice time.Duration) {
 	if advice > 0 {
-		timer := time.NewTimer(retryWait(advice))
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-p.ctx.Done():
+		if pause(p.ctx, retryWait(advice)); p.ctx.Err() != nil {
 			return
 		}
 	}

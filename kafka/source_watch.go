@@ -23,17 +23,19 @@ const (
 type topicWatch struct {
 	ids     map[string]kadm.TopicID
 	missing map[string]bool
+	// strange is since when brokers do not know the id by which a topic is fetched.
+	strange map[string]time.Time
 }
 
 // watch is the watcher's goroutine.
 func (s *Source) watch(ctx context.Context) {
-	s.topics = topicWatch{ids: map[string]kadm.TopicID{}, missing: map[string]bool{}}
+	s.topics = topicWatch{ids: map[string]kadm.TopicID{}, missing: map[string]bool{}, strange: map[string]time.Time{}}
 	admin := kadm.NewClient(s.client)
 	admin.SetTimeoutMillis(int32(lookTimeout.Milliseconds()))
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		s.look(ctx, admin)
+		s.lookAround(ctx, admin)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -42,8 +44,8 @@ func (s *Source) watch(ctx context.Context) {
 	}
 }
 
-// look asks Kafka once.
-func (s *Source) look(ctx context.Context, admin *kadm.Client) {
+// lookAround asks Kafka once.
+func (s *Source) lookAround(ctx context.Context, admin *kadm.Client) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	details, err := admin.ListTopics(ctx, s.cfg.Topics...)
@@ -91,9 +93,29 @@ func (s *Source) lookAt(name string, d kadm.TopicDetail) {
 	}
 	before, known := w.ids[name]
 	w.ids[name] = d.ID
-	if known && before != d.ID && before != (kadm.TopicID{}) {
+	if s.isStrange(name, known) || known && before != d.ID && before != (kadm.TopicID{}) {
+		delete(w.strange, name)
 		s.recreated(name)
 	}
+}
+
+// strangeFor is how long a broker may not know a topic's id before it is another topic: brokers that have just started
+// learn of topics a moment later.
+const strangeFor = 2 * lookEvery
+
+// isStrange reports whether the topic must be another one by now. One that is seen for the first time was another one.
+func (s *Source) isStrange(name string, known bool) bool {
+	w := &s.topics
+	if _, told := s.strangers.LoadAndDelete(name); !told {
+		delete(w.strange, name)
+		return false
+	}
+	since, before := w.strange[name]
+	if !before {
+		w.strange[name] = time.Now()
+		return !known
+	}
+	return time.Since(since) > strangeFor
 }
 
 // recreated makes the source begin anew with a topic that was deleted and created again: franz-go would ask for the old
@@ -123,6 +145,9 @@ func (s *Source) fetchFailed(topic string, partition int32, err error) {
 		s.parts.Log.Log(LevelError, "records of a source partition are gone before they were read (retention, or data loss in Kafka); going on at what is left",
 			"topic", topic, "partition", partition, "error", err)
 		return
+	}
+	if errors.Is(err, kerr.UnknownTopicID) {
+		s.strangers.Store(topic, true)
 	}
 	if kerr.IsRetriable(err) && !errors.Is(err, kerr.UnknownTopicOrPartition) && !errors.Is(err, kerr.UnknownTopicID) {
 		return // leaders move; franz-go rides it out
