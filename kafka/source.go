@@ -88,7 +88,7 @@ type Source struct {
 	feeders sync.WaitGroup
 	// begun is closed when client is set: franz-go may call back before.
 	begun, closed chan struct{}
-	once    sync.Once
+	once          sync.Once
 
 	mu         sync.Mutex // guards the following
 	partitions map[string]map[int32]*sourcePartition
