@@ -110,6 +110,8 @@ type Source struct {
 	topics                    topicWatch
 	// strangers are topics of which a broker does not know the id that franz-go asks for.
 	strangers sync.Map
+	// anew is when a topic was found to be another one of the same name.
+	anew sync.Map
 }
 
 // NewSource starts reading. It does not wait for Kafka.
@@ -179,6 +181,7 @@ func (s *Source) options() []kgo.Opt {
 		kgo.OnPartitionsLost(s.onLost),
 		// A new group begins at the oldest record: a source is a queue, and nobody has had its records yet.
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.AdjustFetchOffsetsFn(s.startOffsets),
 		// What a transaction has taken back was never sent.
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchPartitionBytes),

@@ -129,8 +129,26 @@ func (s *Source) recreated(name string) {
 	}
 	s.mu.Unlock()
 	s.remove(map[string][]int32{name: ids})
+	s.anew.Store(name, time.Now())
 	s.client.PurgeTopicsFromConsuming(name)
 	s.client.AddConsumeTopics(name)
+}
+
+// anewFor is how long partitions of a topic that was made again begin at its start.
+const anewFor = time.Minute
+
+// startOffsets changes the offsets that the group has committed, if they are of a topic that was deleted and made again.
+// Kafka forgets those with the topic, but a commit that was under way may have come after that: up to version 9 of the
+// request, only the name says which topic it is about.
+func (s *Source) startOffsets(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	for topic, partitions := range offsets {
+		if at, some := s.anew.Load(topic); some && time.Since(at.(time.Time)) < anewFor {
+			for id := range partitions {
+				partitions[id] = kgo.NewOffset().AtStart()
+			}
+		}
+	}
+	return offsets, nil
 }
 
 // fetchFailed hears of what could not be fetched.
