@@ -7,7 +7,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,8 +17,10 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // sourceRig is a broker with topics for one scenario.
@@ -165,13 +169,23 @@ func (r *sourceRig) read(topic string) (records []*kgo.Record) {
 	return records
 }
 
-// judge holds the target against n events of the source: all are there, the first ones of each key in their order. It
-// returns how many are there twice. With resent, order is that of a sequence that was sent again from some point on:
-// each number is at most the successor of the largest before it, and the last one of a key is its newest.
+// judge holds the target against n events of the source: all are there; for each key, the first sendings of its events
+// are in order, each right behind the one before, and so are the last ones. It returns how many are there twice.
 func (r *sourceRig) judge(n, keys int) (twice int) {
 	r.t.Helper()
+	twice, passed := r.judgeResent(n, keys)
+	if passed > 0 {
+		r.t.Errorf("%d events were stored before an earlier one of their key was", passed)
+	}
+	return twice
+}
+
+// judgeResent is judge where Kafka's failures may let events pass earlier ones of their key, which are then sent again,
+// and those that had passed as well: only the last sendings are in order. It says how many had passed.
+func (r *sourceRig) judgeResent(n, keys int) (twice, passed int) {
+	r.t.Helper()
 	seen := map[int]bool{}
-	most, last := map[string]int{}, map[string]int{}
+	most, all := map[string]int{}, map[string][]int{}
 	for _, rec := range r.read(r.target) {
 		i, err := strconv.Atoi(string(rec.Value))
 		if err != nil {
@@ -181,7 +195,7 @@ func (r *sourceRig) judge(n, keys int) (twice int) {
 		if want := fmt.Sprint("key-", i%keys); key != want || eventID(rec) != strconv.Itoa(i) {
 			r.t.Fatalf("event %d has key %q and id %q", i, key, eventID(rec))
 		}
-		last[key] = i
+		all[key] = append(all[key], i)
 		if seen[i] {
 			twice++
 			continue
@@ -192,19 +206,24 @@ func (r *sourceRig) judge(n, keys int) (twice int) {
 			before = i%keys - keys
 		}
 		if i != before+keys {
-			r.t.Errorf("%s: %d is stored right behind %d", key, i, before)
+			passed++
 		}
-		most[key] = i
+		most[key] = max(before, i)
 	}
 	if len(seen) != n {
 		r.t.Errorf("%d of %d events are in the target", len(seen), n)
 	}
-	for key, i := range last {
-		if i != most[key] {
-			r.t.Errorf("%s ends with %d, and not with %d", key, i, most[key])
+	for key, numbers := range all {
+		for i, next := len(numbers)-2, numbers[len(numbers)-1]; i >= 0; i-- {
+			switch {
+			case numbers[i] < next: // the last sending of this one
+				next = numbers[i]
+			case !slices.Contains(numbers[i+1:], numbers[i]):
+				r.t.Errorf("%s: the last sending of %d is before that of %d", key, numbers[i], next)
+			}
 		}
 	}
-	return twice
+	return twice, passed
 }
 
 // metric is the sum of a metric's values whose labels contain all of some text.
@@ -261,7 +280,7 @@ func TestSourceKilled(t *testing.T) {
 	sourceKilled(t, r, 3)
 }
 
-// sourceOverload: two gateways share the work; one comes later, one leaves. Nothing is lost, and nothing is there twice, because
+// sourceRebalance: two gateways share the work; one comes later, one leaves. Nothing is lost, and nothing is there twice, because
 // a partition that goes is settled and committed before.
 func sourceRebalance(t *testing.T, r *sourceRig, partitions int32) {
 	const events, keys = 12_000, 60
@@ -452,4 +471,91 @@ func sourceLater(t *testing.T, r *sourceRig) {
 func TestSourceLater(t *testing.T) {
 	r, _ := fakeSource(t, 1)
 	sourceLater(t, r)
+}
+
+// TestSourceOutage: Kafka stores nothing for a while, or stores and does not say so; the gateway is stopped in the
+// middle of it and started again. Everything arrives, in order.
+func TestSourceOutage(t *testing.T) {
+	for name, fault := range map[string]*kerr.Error{"not stored": kerr.NotEnoughReplicas, "stored without a word": kerr.RequestTimedOut} {
+		t.Run(name, func(t *testing.T) {
+			const events, keys, partitions = 6000, 30, 3
+			r, cluster := fakeSource(t, partitions)
+			settings := []string{"DELIVERY_TIMEOUT=2s", "BREAKER_OPEN_AFTER=1s", "SHUTDOWN_TIMEOUT=3s",
+				"RATE_LIMIT_ENABLED=true", "RATE_LIMIT_RPS=3000", "RATE_LIMIT_BURST=100"}
+			r.fill(0, events, keys, partitions)
+			p := r.gateway(settings...)
+			eventually(t, "some events", func() bool { return r.ends(r.target) > 500 })
+			outage := func() { // long enough for deadlines
+				broken := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: r.target, Err: fault, Count: -1})
+				before := p.metric("gateway_source_sent_again_total")
+				eventually(t, "records are sent again", func() bool { return p.metric("gateway_source_sent_again_total") > before })
+				broken.Remove()
+			}
+			outage()
+			before := r.ends(r.target)
+			eventually(t, "more events", func() bool { return r.ends(r.target) > before+500 })
+			broken := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: r.target, Err: fault, Count: -1})
+			if n := r.ends(r.target); n >= events {
+				t.Fatalf("%d events before the end: too late", n)
+			}
+			p.signal(syscall.SIGTERM)
+			t.Logf("exit code %d", p.exit())
+			broken.Remove()
+			p = r.gateway()
+			eventually(t, "everything is committed", func() bool { return r.committed() == events })
+			twice, passed := r.judgeResent(events, keys)
+			t.Logf("%d events twice, %d had passed others", twice, passed)
+			checkSourceIdentity(t, p)
+		})
+	}
+}
+
+// TestSourcePauses: while Kafka takes nothing, the source fetches no more than its share.
+func TestSourcePauses(t *testing.T) {
+	const events, size = 60, 500_000
+	r, cluster := fakeSource(t, 1)
+	value := make([]byte, size) // nothing that compression makes small
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(value)
+	for i := range events {
+		r.write(cloudEvent(strconv.Itoa(i), "k", string(value)))
+	}
+	broken := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: r.target, Err: kerr.NotEnoughReplicas, Count: -1})
+	p := r.gateway()
+	eventually(t, "the partition is paused", func() bool { return p.metric("gateway_source_paused_partitions") == 1 })
+	if n := p.metric("gateway_source_records_total"); n > events/2 {
+		t.Errorf("%v of %d records are held", n, events)
+	}
+	eventually(t, "the lag is known", func() bool { return p.metric("gateway_source_lag_records") == events })
+	broken.Remove()
+	eventually(t, "everything is committed", func() bool { return r.committed() == events })
+	if records := r.read(r.target); eventID(records[len(records)-1]) != strconv.Itoa(events-1) || p.metric("gateway_source_paused_partitions") != 0 {
+		t.Errorf("%d records, paused %v", len(records), p.metric("gateway_source_paused_partitions"))
+	}
+	eventually(t, "no lag", func() bool { return p.metric("gateway_source_lag_records") == 0 })
+}
+
+// TestSourceOfTheEmbeddedBroker: with the gateway's own broker, killed together with it.
+func TestSourceOfTheEmbeddedBroker(t *testing.T) {
+	dir, port := t.TempDir(), freePort(t)
+	settings := []string{"EMBEDDED_DATA_DIR=" + dir, "EMBEDDED_KAFKA_PORT=" + port, "KAFKA_SOURCE_TOPICS=in", "KAFKA_DLQ_TOPIC=refused",
+		"KAFKA_COMMIT_INTERVAL=200ms", "KAFKA_SESSION_TIMEOUT=6s"}
+	p := startGateway(t, settings...).ready()
+	client, err := kgo.NewClient(kgo.SeedBrokers("127.0.0.1:" + port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	r := &sourceRig{t: t, brokers: []string{"127.0.0.1:" + port}, client: client, admin: kadm.NewClient(client),
+		source: "in", target: "events", dead: "refused", group: "event-gateway"}
+	r.create("in", 1)
+	r.fill(0, 500, 5, 1)
+	eventually(t, "all are read", func() bool { return r.committed() == 500 })
+	r.fill(500, 500, 5, 1)
+	p.signal(syscall.SIGKILL)
+	p.exit()
+	startGateway(t, settings...).ready()
+	eventually(t, "everything is committed", func() bool { return r.committed() == 1000 })
+	if twice := r.judge(1000, 5); twice > 500 {
+		t.Errorf("%d events are there twice; of 500 the offsets had been committed", twice)
+	}
 }

@@ -170,6 +170,10 @@ func (s *Source) fetchFailed(topic string, partition int32, err error) {
 	if kerr.IsRetriable(err) && !errors.Is(err, kerr.UnknownTopicOrPartition) && !errors.Is(err, kerr.UnknownTopicID) {
 		return // leaders move; franz-go rides it out
 	}
+	if topic == "" {
+		s.troubled.say("group"+errorText(err), "the source's consumer group cannot be used; trying again", "group", s.kafka.GroupID, "error", err)
+		return
+	}
 	s.troubled.say("fetch "+topic+errorText(err), "a source topic cannot be fetched; trying again", "topic", topic, "partition", partition, "error", err)
 }
 
