@@ -186,6 +186,8 @@ func (s *Source) options() []kgo.Opt {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
 		kgo.MaxDecompressBatchBytes(maxDecompressed),
+		// The end of a transaction is a record, too: its offset is to be committed.
+		kgo.KeepControlRecords(),
 		// A fetch that went out while a partition was paused must not hold up the one that takes it in again.
 		kgo.FetchMaxWait(250 * time.Millisecond),
 		// Else nothing tells that a topic was deleted; see errorPause.
@@ -240,24 +242,44 @@ func (s *Source) take(fetches kgo.Fetches) {
 			s.parts.Log.Log(LevelError, "records of a source partition that is not assigned were left out", "topic", f.Topic, "partition", f.Partition)
 			return
 		}
-		p.take(f.Records, f.HighWatermark)
+		p.take(&f.FetchPartition)
 	})
 }
 
 // take adds fetched records.
-func (p *sourcePartition) take(records []*kgo.Record, end int64) {
+func (p *sourcePartition) take(f *kgo.FetchPartition) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, r := range records {
-		if p.track.add(recordFrom(r), r.LeaderEpoch) {
+	p.missed(f)
+	for _, r := range f.Records {
+		switch {
+		case r.Attrs.IsControl():
+			p.track.pass(r.Offset, r.LeaderEpoch)
+		case p.track.add(recordFrom(r), r.LeaderEpoch):
 			p.s.metrics.records.Add(1)
 		}
 	}
-	p.end = max(p.end, end)
+	p.end = max(p.end, f.HighWatermark)
+	p.progress()
 	if p.track.bytes > p.s.share() {
 		p.pause()
 	}
 	signal(p.wake)
+}
+
+// missed tells of records that were deleted before they were read. Called with mu held.
+func (p *sourcePartition) missed(f *kgo.FetchPartition) {
+	expected := p.expected
+	if p.track.last >= 0 {
+		expected = p.track.last + 1
+	}
+	first := f.Records[0].Offset
+	if expected < 0 || first <= expected || f.LogStartOffset <= expected {
+		return // in a compacted topic offsets have gaps behind its start, too
+	}
+	p.s.metrics.dataLoss.Add(1)
+	p.s.parts.Log.Log(LevelError, "records of a source partition were deleted before they were read (retention); going on at what is left",
+		"topic", p.topic, "partition", p.id, "from", expected, "to", f.LogStartOffset-1)
 }
 
 // recordFrom is a fetched record in the pipeline's form: views, no copies.

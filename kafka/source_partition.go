@@ -49,6 +49,8 @@ type sourcePartition struct {
 	paused bool
 	// gone: the partition is not ours any more, and nothing of it is committed.
 	gone bool
+	// expected is the offset that the group has committed; -1: none.
+	expected int64
 	// end is the offset behind the newest record that Kafka is known to have.
 	end int64
 }
@@ -69,7 +71,7 @@ func (f *flight) Completed(*stages.Message) { f.p.s.completed(f) }
 func (s *Source) newPartition(topic string, id int32) *sourcePartition {
 	p := &sourcePartition{s: s, topic: topic, id: id, client: s.clients[topic], submit: s.parts.Pipeline.Entry(),
 		flow: stages.NewFlow(s.cfg.OnRefused == RefusedStops), wake: make(chan struct{}, 1), quiet: make(chan struct{}, 1),
-		track: newTracker(), end: -1}
+		track: newTracker(), expected: -1, end: -1}
 	p.ctx, p.cancel = context.WithCancel(s.ctx)
 	return p
 }
@@ -228,9 +230,7 @@ func (p *sourcePartition) settle(f *flight) {
 		}
 	}
 	p.flights = slices.DeleteFunc(p.flights, func(other *flight) bool { return other == f })
-	if offset, epoch, moved := p.track.advance(); moved && !p.gone {
-		p.s.mark(p.topic, p.id, offset, epoch)
-	}
+	p.progress()
 	if p.paused && p.stopped == "" && !p.gone && p.track.bytes < p.s.share()/2 {
 		p.paused = false
 		p.s.client.ResumeFetchPartitions(map[string][]int32{p.topic: {p.id}})
@@ -239,6 +239,13 @@ func (p *sourcePartition) settle(f *flight) {
 	p.mu.Unlock()
 	p.s.flying.Add(-1)
 	p.s.parts.Pipeline.Release(f.m)
+}
+
+// progress lets what has its outcome be committed. Called with mu held.
+func (p *sourcePartition) progress() {
+	if offset, epoch, moved := p.track.advance(); moved && !p.gone {
+		p.s.mark(p.topic, p.id, offset, epoch)
+	}
 }
 
 // outcome notes what became of record i of a message. Called with mu held.

@@ -425,3 +425,60 @@ func TestALetterThatIsNotTakenStops(t *testing.T) {
 		t.Errorf("%s", w)
 	}
 }
+
+// TestDeletedRecordsAreNoticed: what retention has taken before it was read is logged and counted, and reading goes on.
+func TestDeletedRecordsAreNoticed(t *testing.T) {
+	b := newSourceBroker(t, 1)
+	b.write(0, 0, 10, oneKey)
+	p := newHeldPipeline()
+	s, _ := b.source(p, nil)
+	m, _ := p.next(t)
+	p.answer(m)
+	eventually(t, "2 is committed", func() bool { return b.committed(0) == 2 })
+	s.Close()
+	var at kadm.Offsets
+	at.Add(kadm.Offset{Topic: "in", At: 7})
+	if _, err := kadm.NewClient(b.client).DeleteRecords(t.Context(), at); err != nil {
+		t.Fatal(err)
+	}
+	p = newHeldPipeline()
+	s, log := b.source(p, nil)
+	if _, values := p.next(t); values != "7 8" || s.metrics.dataLoss.Load() != 1 || !log.has("deleted before they were read") {
+		t.Errorf("begins with %s, log:\n%s", values, log)
+	}
+}
+
+// TestEndsOfTransactionsAreCommitted: what was rolled back is not read, and the offset comes to the end of the partition.
+func TestEndsOfTransactionsAreCommitted(t *testing.T) {
+	b := newSourceBroker(t, 1)
+	writer, err := kgo.NewClient(kgo.SeedBrokers("localhost:9092"), kgo.Dialer(b.network.DialContext), kgo.TransactionalID("writer"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	p := newHeldPipeline()
+	s, _ := b.source(p, nil)
+	for i, commit := range []kgo.TransactionEndTry{kgo.TryAbort, kgo.TryCommit} {
+		if err := writer.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		record := &kgo.Record{Topic: "in", Value: []byte(strconv.Itoa(i)), Headers: []kgo.RecordHeader{{Key: headerSpecVersion, Value: specVersion}}}
+		if err := writer.ProduceSync(t.Context(), record).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		if err := writer.EndTransaction(t.Context(), commit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, values := p.next(t)
+	if values != "1" {
+		t.Errorf("%s is read", values)
+	}
+	p.answer(m)
+	eventually(t, "4 is committed", func() bool { return b.committed(0) == 4 })
+	eventually(t, "there is no lag", func() bool {
+		var text strings.Builder
+		s.WriteMetrics(&text)
+		return strings.Contains(text.String(), `gateway_source_lag_records{topic="in",partition="0"} 0`)
+	})
+}

@@ -73,6 +73,13 @@ func (t *tracker) add(r stages.Record, epoch int32) bool {
 	return true
 }
 
+// pass takes in the offset of a record that is none for us, and needs no outcome.
+func (t *tracker) pass(offset int64, epoch int32) {
+	if t.add(stages.Record{Offset: offset}, epoch) {
+		t.items[len(t.items)-1].state = handled
+	}
+}
+
 func (t *tracker) at(position int64) *tracked { return &t.items[position-t.base] }
 
 // take finds the next records to send, neighbours, at most so many records and bytes but at least one, and copies

@@ -147,8 +147,20 @@ func (s *Source) startOffsets(_ context.Context, offsets map[string]map[int32]kg
 				partitions[id] = kgo.NewOffset().AtStart()
 			}
 		}
+		s.expect(topic, partitions)
 	}
 	return offsets, nil
+}
+
+// expect notes where partitions begin, to notice what was deleted before it was read.
+func (s *Source) expect(topic string, partitions map[int32]kgo.Offset) {
+	for id, o := range partitions {
+		for _, p := range s.find(map[string][]int32{topic: {id}}) {
+			p.mu.Lock()
+			p.expected = o.EpochOffset().Offset // below 0: the group has committed nothing
+			p.mu.Unlock()
+		}
+	}
 }
 
 // fetchFailed hears of what could not be fetched.
@@ -159,7 +171,7 @@ func (s *Source) fetchFailed(topic string, partition int32, err error) {
 	s.metrics.fetchErrors.Add(1)
 	var loss *kgo.ErrDataLoss
 	if errors.As(err, &loss) {
-		s.metrics.skippedByRetention.Add(1)
+		s.metrics.dataLoss.Add(1)
 		s.parts.Log.Log(LevelError, "records of a source partition are gone before they were read (retention, or data loss in Kafka); going on at what is left",
 			"topic", topic, "partition", partition, "error", err)
 		return
