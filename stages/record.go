@@ -25,7 +25,7 @@ type Record struct {
 	Partition int32
 	Offset    int64
 	// Marks are metadata entries that the event gets, in place of those of the same names. They do not count
-	// for what the API allows an event.
+	// for what the API allows an event. At most MaxMarks.
 	Marks []Pair
 }
 
