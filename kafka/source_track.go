@@ -93,14 +93,15 @@ func (t *tracker) take(most, mostBytes int) (position int64, records []stages.Re
 	position = t.next
 	for size := 0; t.next < end && len(records) < most; t.next++ {
 		item := t.at(t.next)
-		if letter := item.state == waitsAsLetter; item.state != waits && !letter || letter && len(records) > 0 {
+		letter := item.state == waitsAsLetter
+		if item.state != waits && !letter || letter && len(records) > 0 {
 			break
 		}
 		if size += int(item.bytes); size > mostBytes && len(records) > 0 {
 			break
 		}
 		records = append(records, item.record)
-		if item.state = inFlight; item.refusal != nil {
+		if item.state = inFlight; letter {
 			refusal = item.refusal
 			t.next++
 			break
@@ -138,7 +139,7 @@ func (t *tracker) rewind() (again int) {
 				keys[string(key)] = true
 			}
 			again++
-		case item.state == written && len(keys) > 0 && keys[string(item.record.PartitionKey())]:
+		case item.state == written && item.refusal == nil && len(keys) > 0 && keys[string(item.record.PartitionKey())]:
 			item.state = waits
 			again++
 		}

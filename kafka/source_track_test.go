@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"slices"
 	"strconv"
 	"testing"
 
@@ -19,16 +20,26 @@ func TestTracker(t *testing.T) {
 			position int64
 			records  []stages.Record
 			letter   bool
+			turn     int // when it was sent
 		}
+		// round has what was stored of what is in flight together: Kafka stores it in the order sent, however the
+		// answers come.
+		type storing struct {
+			turn int
+			r    stages.Record
+		}
+		var round []storing
+		turn := 0
 		var flights []sending
 		offset := int64(rapid.IntRange(0, 5).Draw(rt, "start"))
 		first := offset
 		outcome := map[int64]bool{} // offsets with a final outcome, of all that came in
 		var came []int64
 		stored := map[string]int64{} // the last stored offset of each key
-		newest := map[string]int64{}
-		keyOf := map[int64]string{}
+		newest := map[string]int64{} // and the newest
+		land := func() {}
 		check := func() {
+			land()
 			done, _, _ := track.advance()
 			for _, o := range came {
 				if o < done && !outcome[o] {
@@ -49,12 +60,14 @@ func TestTracker(t *testing.T) {
 					rt.Fatalf("position %d is offset %d, was sent as %d", position, track.at(position).record.Offset, r.Offset)
 				}
 				switch {
-				case final || how < 6:
+				case f.letter && (final || how < 6):
+					track.set(position, handled)
+					outcome[r.Offset] = true
+				case final || how < 6 || how > 7 && outcome[r.Offset]: // what was taken once is not refused later
 					track.set(position, written)
 					outcome[r.Offset] = true
-					if !f.letter {
-						stored[string(r.Key)] = r.Offset
-					}
+					round = append(round, storing{f.turn, r})
+					newest[string(r.Key)] = max(newest[string(r.Key)], r.Offset)
 				case how < 8:
 					track.set(position, failed)
 				case f.letter:
@@ -65,6 +78,16 @@ func TestTracker(t *testing.T) {
 				}
 			}
 		}
+		land = func() {
+			if len(flights) > 0 {
+				return
+			}
+			slices.SortStableFunc(round, func(a, b storing) int { return a.turn - b.turn })
+			for _, s := range round {
+				stored[string(s.r.Key)] = s.r.Offset
+			}
+			round = nil
+		}
 		take := func() bool {
 			position, records, refusal := track.take(rapid.IntRange(1, 5).Draw(rt, "most"), 1<<20)
 			if records == nil {
@@ -73,7 +96,8 @@ func TestTracker(t *testing.T) {
 			if refusal != nil && len(records) != 1 {
 				rt.Fatalf("%d records share one refusal", len(records))
 			}
-			flights = append(flights, sending{position, records, refusal != nil})
+			turn++
+			flights = append(flights, sending{position, records, refusal != nil, turn})
 			return true
 		}
 		steps := rapid.IntRange(1, 60).Draw(rt, "steps")
@@ -86,7 +110,7 @@ func TestTracker(t *testing.T) {
 				if !track.add(r, 1) || track.add(r, 1) {
 					rt.Fatalf("offset %d is to be taken once", offset)
 				}
-				came, keyOf[offset], newest[key] = append(came, offset), key, offset
+				came = append(came, offset)
 			case 1:
 				if track.failures == 0 { // as the feeder does
 					take()
@@ -118,6 +142,11 @@ func TestTracker(t *testing.T) {
 		for _, o := range came {
 			if !outcome[o] {
 				rt.Fatalf("%d has no outcome in the end", o)
+			}
+		}
+		for key, o := range newest {
+			if stored[key] != o {
+				rt.Fatalf("the last record of %s that was stored is %d, and not the newest, %d", key, stored[key], o)
 			}
 		}
 	})
