@@ -73,7 +73,11 @@ func (g *gateway) start() error {
 	}
 	p.Start(sink)
 	g.pipeline = p
-	if g.server, err = transport.New(g.cfg.transport, p, transport.Services{Schemas: g.schemaService(&parts)}, nil); err != nil {
+	services := transport.Services{Schemas: g.schemaService(&parts)}
+	if recent := p.Recent(); recent != nil {
+		services.Lookup = recent
+	}
+	if g.server, err = transport.New(g.cfg.transport, p, services, nil); err != nil {
 		return err
 	}
 	g.admin, err = transport.NewAdmin(g.cfg.transport, transport.AdminParts{Ready: g.ready, Metrics: g.metrics()})

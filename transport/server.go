@@ -80,6 +80,8 @@ type Services struct {
 	Schemas Schemas
 	// Reading answers SubscribeEvents and ReplayEvents; nil: READING_DISABLED.
 	Reading stages.Reading
+	// Lookup answers GetEvent; nil: STORE_DISABLED.
+	Lookup Lookup
 }
 
 // New listens on the gRPC port and builds the server; nothing is accepted before Serve. creds is nil for plain text.

@@ -1,0 +1,111 @@
+package stages
+
+// An event as an encoded event.v1.Event again, as a subscriber gets it: with the
+// id and the time that the gateway gave it, without what the API does not know.
+
+import "google.golang.org/protobuf/encoding/protowire"
+
+const (
+	// timestampMax is an encoded google.protobuf.Timestamp in bytes: two varints of up to 10 bytes with their tags.
+	timestampMax = 22
+	uuidLength   = 36
+)
+
+// EncodedBound bounds from above what AppendEncoded appends, in bytes.
+func (e *Event) EncodedBound() int {
+	size := fieldBound(max(len(e.ID.Value), uuidLength)) + fieldBound(len(e.Source.Value)) + fieldBound(len(e.Type.Value)) +
+		fieldBound(len(e.Subject.Value)) + fieldBound(len(e.Data)) + fieldBound(len(e.DataContentType.Value)) +
+		fieldBound(len(e.DataSchema.Value)) + 2 + timestampMax + fieldBound(len(e.PartitionKey.Value))
+	for i := range e.Metadata {
+		size += 1 + protowire.SizeBytes(entrySize(&e.Metadata[i]))
+	}
+	return size
+}
+
+// AppendEncoded appends the event as an event.v1.Event, written from its views.
+func (e *Event) AppendEncoded(b []byte) []byte {
+	b = appendBytes(b, fieldID, e.ID.Value)
+	b = appendBytes(b, fieldSource, e.Source.Value)
+	b = appendBytes(b, fieldType, e.Type.Value)
+	b = appendBytes(b, fieldSubject, e.Subject.Value)
+	b = appendBytes(b, fieldData, e.Data)
+	b = appendBytes(b, fieldDataContentType, e.DataContentType.Value)
+	b = appendBytes(b, fieldDataSchema, e.DataSchema.Value)
+	b = appendTimestamp(b, e)
+	for i := range e.Metadata {
+		m := &e.Metadata[i]
+		b = protowire.AppendTag(b, fieldMetadata, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(entrySize(m)))
+		b = appendBytes(b, 1, m.Name)
+		b = appendBytes(b, 2, m.Value)
+	}
+	return appendBytes(b, fieldPartitionKey, e.PartitionKey.Value)
+}
+
+// StoredBound bounds from above what AppendStored appends, in bytes.
+func (e *Event) StoredBound() int {
+	if e.Shaped {
+		return e.EncodedBound()
+	}
+	return e.Size + 2 + uuidLength + 2 + timestampMax
+}
+
+// AppendStored is AppendEncoded by a copy of what was received, where that is still what the event is: then it has
+// unknown fields, if the client has sent some. In protobuf the last value of a field wins, so what the gateway has
+// given the event comes behind it.
+func (e *Event) AppendStored(b []byte) []byte {
+	if e.Shaped {
+		return e.AppendEncoded(b)
+	}
+	b = append(b, e.raw()...)
+	if !e.HasClientID() {
+		b = appendBytes(b, fieldID, e.ID.Value)
+	}
+	if !e.HasTime {
+		b = appendTimestamp(b, e)
+	}
+	return b
+}
+
+// appendBytes leaves an empty field out: in proto3 that is the same.
+func appendBytes(b []byte, field protowire.Number, value []byte) []byte {
+	if len(value) == 0 {
+		return b
+	}
+	b = protowire.AppendTag(b, field, protowire.BytesType)
+	return protowire.AppendBytes(b, value)
+}
+
+func appendTimestamp(b []byte, e *Event) []byte {
+	t := e.Time()
+	seconds, nanos := uint64(t.Unix()), uint64(t.Nanosecond())
+	size := 0
+	if seconds != 0 {
+		size += 1 + protowire.SizeVarint(seconds)
+	}
+	if nanos != 0 {
+		size += 1 + protowire.SizeVarint(nanos)
+	}
+	b = protowire.AppendTag(b, fieldTimestamp, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(size))
+	if seconds != 0 {
+		b = protowire.AppendTag(b, 1, protowire.VarintType)
+		b = protowire.AppendVarint(b, seconds)
+	}
+	if nanos != 0 {
+		b = protowire.AppendTag(b, 2, protowire.VarintType)
+		b = protowire.AppendVarint(b, nanos)
+	}
+	return b
+}
+
+// entrySize is the length of one encoded map entry, without its own tag and length.
+func entrySize(m *Pair) int { return fieldBound(len(m.Name)) + fieldBound(len(m.Value)) }
+
+// fieldBound is the size of a length-delimited field of n bytes; every field number here is below 16: a tag is one byte.
+func fieldBound(n int) int {
+	if n == 0 {
+		return 0
+	}
+	return 1 + protowire.SizeBytes(n)
+}
