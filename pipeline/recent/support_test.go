@@ -3,7 +3,6 @@ package recent
 // Events as decode makes them.
 
 import (
-	"testing"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -31,8 +30,13 @@ func (e sent) encode() (b []byte) {
 	return b
 }
 
+// fataler is a test, rapid's included.
+type fataler interface {
+	Fatalf(format string, args ...any)
+}
+
 // decode sends a batch through a decoder.
-func decode(tb testing.TB, batch ...sent) (events []*stages.Event) {
+func decode(tb fataler, batch ...sent) (events []*stages.Event) {
 	var frame []byte
 	for _, e := range batch {
 		frame = protowire.AppendBytes(protowire.AppendTag(frame, 1, protowire.BytesType), e.encode())
