@@ -126,9 +126,7 @@ func (d *dedupe) enter(ev *stages.Event, now int64) (waits bool) {
 	}
 	var g stages.Group
 	g.Add(ev.Index)
-	if ev.Msg.Hand(g).Len() == 0 { // answered meanwhile; nobody will hand it over
-		return false
-	}
+	ev.Msg.Hand(g) // one that a deadline was faster to answer only waits to be retired
 	first.Waiting = append(first.Waiting, ev)
 	return true
 }

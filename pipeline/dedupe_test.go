@@ -51,10 +51,14 @@ func TestARetryGetsThePositionOfTheFirst(t *testing.T) {
 	m := h.call(stages.Single, frameOf(other), 1)
 	mustOutcome(t, m, 0, stages.Acknowledged, stages.NoReason, stages.AtProduce)
 	h.p.Release(m)
-	for range 2 { // the gateway makes the id
+	_, known := h.p.dedupe.count()
+	for range 2 { // the gateway makes the id, which nobody can send again
 		m = h.call(stages.Single, frameOf(sending("")), 1)
 		mustOutcome(t, m, 0, stages.Acknowledged, stages.NoReason, stages.AtProduce)
 		h.p.Release(m)
+	}
+	if _, now := h.p.dedupe.count(); now != known {
+		t.Errorf("%d ids are known, %d before", now, known)
 	}
 	h.close()
 }
@@ -199,7 +203,7 @@ func TestASendingWaitsForOneThatIsFiltered(t *testing.T) {
 	gate := make(chan struct{})
 	h := newHarness(t, withDedupe, func(_ *Config, parts *Parts) {
 		parts.Rules = func(stages.Memory) stages.Rules { return dropAll{gate} }
-	}, withWorkers(1, 2, 1, 1, 1, 1))
+	}, withWorkers(1, 2, 2, 2, 1, 1)) // nobody does another's work: the worker that stands in the rule is transform's
 	first := h.send(sending("a"))
 	for claimed := 0; claimed == 0; runtime.Gosched() {
 		claimed, _ = h.p.dedupe.count()
