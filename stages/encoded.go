@@ -3,7 +3,11 @@ package stages
 // An event as an encoded event.v1.Event again, as a subscriber gets it: with the
 // id and the time that the gateway gave it, without what the API does not know.
 
-import "google.golang.org/protobuf/encoding/protowire"
+import (
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
 
 const (
 	// timestampMax is an encoded google.protobuf.Timestamp in bytes: two varints of up to 10 bytes with their tags.
@@ -50,10 +54,25 @@ func (e *Event) StoredBound() int {
 	return e.Size + 2 + uuidLength + 2 + timestampMax
 }
 
+// Stamp is an encoded time of receipt. The events of a message share theirs, and encoding one takes a third of what the copy
+// of an event does. Used by one goroutine.
+type Stamp struct {
+	of      time.Time
+	encoded []byte
+}
+
+// append appends the time of receipt of e, which has no time of its own.
+func (s *Stamp) append(b []byte, e *Event) []byte {
+	if received := e.Msg.Received; s.encoded == nil || !received.Equal(s.of) {
+		s.of, s.encoded = received, appendTimestamp(s.encoded[:0], e)
+	}
+	return append(b, s.encoded...)
+}
+
 // AppendStored is AppendEncoded by a copy of what was received, where that is still what the event is: then it has
 // unknown fields, if the client has sent some. In protobuf the last value of a field wins, so what the gateway has
 // given the event comes behind it.
-func (e *Event) AppendStored(b []byte) []byte {
+func (e *Event) AppendStored(b []byte, s *Stamp) []byte {
 	if e.Shaped {
 		return e.AppendEncoded(b)
 	}
@@ -62,7 +81,7 @@ func (e *Event) AppendStored(b []byte) []byte {
 		b = appendBytes(b, fieldID, e.ID.Value)
 	}
 	if !e.HasTime {
-		b = appendTimestamp(b, e)
+		b = s.append(b, e)
 	}
 	return b
 }

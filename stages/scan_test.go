@@ -125,9 +125,9 @@ func checkStored(t reporter, ev *Event) {
 		return
 	}
 	ev.Msg.Received = time.Unix(1_700_000_000, 5)
-	want := ev.Proto()
+	want, stamp := ev.Proto(), Stamp{}
 	for _, ev.Shaped = range []bool{false, true} {
-		b := ev.AppendStored([]byte("in front"))
+		b := ev.AppendStored([]byte("in front"), &stamp)
 		if n := len(b) - len("in front"); n > ev.StoredBound() {
 			t.Fatalf("%d bytes, but the bound is %d", n, ev.StoredBound())
 		}

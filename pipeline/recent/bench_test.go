@@ -6,6 +6,7 @@ package recent
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"unsafe"
@@ -60,13 +61,62 @@ func (s *source) add(store *Store, from, to int) {
 	store.Publish()
 }
 
+// BenchmarkAdd, beside a copy of the same bytes into as much memory, which is the least that it could take, and a map
+// with a lock.
 func BenchmarkAdd(b *testing.B) {
-	from, s := newSource(b), New(benchCapacity, benchBytes)
 	const before = 4 * benchCapacity // every segment in use was written, more than once
-	from.add(s, 0, before)
+	b.Run("impl=gateway", func(b *testing.B) {
+		from, s := newSource(b), New(benchCapacity, benchBytes)
+		from.add(s, 0, before)
+		b.ReportAllocs()
+		b.ResetTimer()
+		from.add(s, before, before+b.N)
+	})
+	b.Run("impl=plain-copy", func(b *testing.B) {
+		from := newSource(b)
+		const size = 512
+		memory := make([]byte, benchCapacity*size)
+		add := func(i int) {
+			ev := from.event(i)
+			copy(memory[i%benchCapacity*size:], unsafe.Slice(&ev.ID.Value[0], ev.Size-2))
+		}
+		for i := range before {
+			add(i)
+		}
+		b.ReportAllocs()
+		b.ResetTimer()
+		for i := range b.N {
+			add(i)
+		}
+	})
+	b.Run("impl=plain-map", func(b *testing.B) { benchMap(b, newSource(b), before) })
+}
+
+// benchMap keeps copies in a map, the oldest made room for by a ring of ids.
+func benchMap(b *testing.B, from *source, before int) {
+	type kept struct {
+		at    Position
+		event []byte
+	}
+	var mu sync.RWMutex
+	events, ring := make(map[string]kept, benchCapacity), make([]string, benchCapacity)
+	add := func(i int) {
+		ev := from.event(i)
+		id := string(ev.ID.Value)
+		k := kept{Position{Topic: 1, Partition: 2, Offset: int64(i)}, ev.AppendStored(make([]byte, 0, ev.StoredBound()), &stages.Stamp{})}
+		mu.Lock()
+		delete(events, ring[i%benchCapacity])
+		events[id], ring[i%benchCapacity] = k, id
+		mu.Unlock()
+	}
+	for i := range before {
+		add(i)
+	}
 	b.ReportAllocs()
 	b.ResetTimer()
-	from.add(s, before, before+b.N)
+	for i := range b.N {
+		add(before + i)
+	}
 }
 
 // benchReads reads while another goroutine writes as fast as it can.

@@ -62,6 +62,8 @@ type Store struct {
 	// The writer's: the number of the last event written, and those that cannot be found yet.
 	number uint64
 	staged []staged
+	// received is the time of receipt of the last event.
+	received stages.Stamp
 }
 
 // staged is a written event that cannot be found yet.
@@ -101,7 +103,7 @@ func (s *Store) Add(ev *stages.Event, at Position) {
 	}
 	record, position := s.log.reserve(n)
 	content := append(record[:headLength], id...)
-	content = ev.AppendStored(content)
+	content = ev.AppendStored(content, &s.received)
 	binary.LittleEndian.PutUint64(record[atNumber:], s.number)
 	binary.LittleEndian.PutUint32(record[atHash:], uint32(hash>>32))
 	binary.LittleEndian.PutUint16(record[atIDLength:], uint16(len(id)))

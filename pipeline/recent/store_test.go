@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
+	"github.com/event-gateway/event-gateway/stages"
 )
 
 // model is what the test knows of a store.
@@ -40,7 +41,7 @@ func (m *model) segment() int { return len(m.log.segments[0].bytes) }
 
 func (m *model) add(t *rapid.T, e sent, at Position) {
 	ev := decode(t, e)[0]
-	content := ev.AppendStored(nil)
+	content := ev.AppendStored(nil, &stages.Stamp{})
 	n := headLength + len(e.id) + ev.StoredBound()
 	m.Add(ev, at)
 	m.added = append(m.added, modelEvent{e.id, content, at, n + recordAlign, n <= m.segment()})
