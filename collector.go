@@ -28,6 +28,8 @@ const (
 // collector sets GOGC anew after each collection.
 type collector struct {
 	room uint64
+	// still is memory that was allocated once and is never looked through: the recent events. It counts as heap.
+	still uint64
 
 	mu      sync.Mutex // guards the following; taken by the goroutine of finalizers
 	percent int
@@ -37,8 +39,8 @@ type collector struct {
 }
 
 // startCollector returns what ends it and sets GOGC to what it was.
-func startCollector(room uint64) (stop func()) {
-	c := &collector{room: room, percent: usualPercent, scanned: []metrics.Sample{
+func startCollector(room, still uint64) (stop func()) {
+	c := &collector{room: room, still: still, percent: usualPercent, scanned: []metrics.Sample{
 		{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"},
 	}}
 	before := debug.SetGCPercent(usualPercent)
@@ -73,7 +75,7 @@ func (c *collector) adjust() bool {
 	for _, s := range c.scanned {
 		sum += s.Value.Uint64()
 	}
-	percent := percentFor(c.room, sum)
+	percent := percentFor(c.room, sum, c.still)
 	if change := percent - c.percent; change >= percentStep || change <= -percentStep {
 		debug.SetGCPercent(percent)
 		c.percent = percent
@@ -82,7 +84,9 @@ func (c *collector) adjust() bool {
 }
 
 // percentFor is the GOGC that lets room bytes be allocated when a collection goes through so many: heap, stacks and
-// globals (runtime/mgcpacer.go, commit).
-func percentFor(room, scanned uint64) int {
-	return int(min(max(room*100/max(scanned, 1), usualPercent), mostPercent))
+// globals (runtime/mgcpacer.go, commit). What lies still makes it smaller: it is no reason to collect later.
+func percentFor(room, scanned, still uint64) int {
+	scanned = max(scanned, 1)
+	rest := max(scanned-min(still, scanned), 1)
+	return int(max(min(max(room*100/rest, usualPercent), mostPercent)*rest/scanned, 1))
 }

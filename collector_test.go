@@ -17,9 +17,25 @@ func TestPercentFor(t *testing.T) {
 		1000 << 20:   usualPercent,
 		heapRoom / 3: 300,
 	} {
-		if got := percentFor(heapRoom, live); got != want {
+		if got := percentFor(heapRoom, live, 0); got != want {
 			t.Errorf("with %d bytes live: %d, want %d", live, got, want)
 		}
+	}
+}
+
+// What lies still makes no room: what may be allocated stays the same.
+func TestPercentForMemoryThatLiesStill(t *testing.T) {
+	for _, still := range []uint64{1 << 20, 64 << 20, 1 << 30} {
+		for _, rest := range []uint64{8 << 20, 32 << 20, 200 << 20} {
+			room := max(heapRoom, rest)
+			got := uint64(percentFor(heapRoom, still+rest, still)) * (still + rest) / 100
+			if one := (still + rest) / 100; got > room || got+one+1 < room {
+				t.Errorf("with %d bytes still and %d others: room for %d, want %d", still, rest, got, room)
+			}
+		}
+	}
+	if got := percentFor(heapRoom, 1<<40, 1<<40); got != 1 {
+		t.Errorf("with nothing but still memory: %d, want 1", got)
 	}
 }
 
@@ -37,7 +53,7 @@ func TestCollector(t *testing.T) {
 	runtime.GC()
 	room := 4 * gcMetric("/gc/heap/live:bytes")
 	before := gogc()
-	stop := startCollector(room)
+	stop := startCollector(room, 0)
 	await := func(what string, ok func(uint64) bool) {
 		t.Helper()
 		for deadline := time.Now().Add(10 * time.Second); !ok(gogc()); runtime.GC() {

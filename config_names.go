@@ -20,11 +20,10 @@ import (
 // nothing; deployments may have them already. "" = any value asks for the feature.
 var laterNames = map[string]string{
 	"AUTH_ENABLED": "false", "JWT_SECRET": "", "JWT_ISSUER": "event-gateway", "JWT_TOKEN_EXPIRY": "24h",
-	"DEDUPE_WINDOW": "",
 }
 
 // laterPrefixes are the families of such names.
-var laterPrefixes = []string{"AUTH_", "JWT_", "DEDUPE_",
+var laterPrefixes = []string{"AUTH_", "JWT_",
 	"KAFKA_TLS_", "KAFKA_SASL_", "GRPC_TLS_", "HTTP_TLS_"}
 
 // notBuilt returns one line for every variable of a feature that is not built.
@@ -56,7 +55,7 @@ func isLater(name string) bool {
 // ourPrefixes are those of our names; a name with one of them that is not ours is likely a slip.
 var ourPrefixes = []string{"KAFKA_", "GRPC_", "HTTP_", "STAGE_", "RATE_LIMIT_", "BATCH_", "EMBEDDED_", "LOG_",
 	"METRICS_", "SHUTDOWN_", "STREAM_", "MAX_", "RING_", "BREAKER_", "CLIENT_MAX_", "PARTITION_MAX_", "ADMISSION_",
-	"DELIVERY_", "PPROF_", "SINK_", "DLQ_", "SCHEMA_", "REPLAY_", "SUBSCRIBE_"}
+	"DELIVERY_", "PPROF_", "SINK_", "DLQ_", "SCHEMA_", "DEDUPE_", "EVENT_STORE_", "REPLAY_", "SUBSCRIBE_"}
 
 // foreign are names of others that begin like ours: the Go and C gRPC libraries' own switches, proxies,
 // and what Kubernetes sets for a service called kafka or grpc.

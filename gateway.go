@@ -82,6 +82,9 @@ func (g *gateway) start() error {
 		return err
 	}
 	services := transport.Services{Schemas: g.schemaService(&parts), Reading: g.reading(), Topics: g.topics}
+	if recent := p.Recent(); recent != nil {
+		services.Lookup = recent
+	}
 	if g.server, err = transport.New(g.cfg.transport, p, services, nil); err != nil {
 		return err
 	}

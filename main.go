@@ -148,7 +148,7 @@ func (g *gateway) live(environ map[string]string, signals <-chan os.Signal) int 
 	}
 	g.logStart(environ, time.Since(began))
 	if environ["GOGC"] == "" { // only now: the embedded broker's start has a GOGC of its own
-		defer startCollector(heapRoom)()
+		defer startCollector(heapRoom, uint64(g.pipeline.Preallocated()))()
 	}
 	code := exitStopped
 	if !asked {

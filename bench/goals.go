@@ -48,6 +48,10 @@ var partGoals = []partGoal{
 	{"an event that no rule matches", "at most 20 ns", microRow{pkg: "transform", name: "Rules/no-rule-matches"}, "", 0, 20, false},
 	{"two transform workers by one, a load of jq", "at least 1.7 times the throughput",
 		microRow{pkg: "bench", name: "TransformWorkers"}, "plain-one-worker", 1.7, 0, true},
+	{"an event of 450 B written to the recent ones", "at most 45 ns, 0 B", microRow{pkg: "recent", name: "Add"}, "", 0, 45, false},
+	{"one of the last 1,000 found by its id while events are written, without a copy of it", "at most 25 ns",
+		microRow{pkg: "recent", name: "Locate/of=1000"}, "", 0, 25, false},
+	{"besides: the full pipeline without recent events by the same with them", "-", microRow{pkg: "pipeline", name: "Remembering/events=100"}, "plain-forgetting", 0, 0, false},
 }
 
 // judgedPattern matches a package's rows that goals are about, with the plain ways beside them; "" where

@@ -18,7 +18,7 @@ import (
 )
 
 // benchmarked are the packages with benchmarks.
-var benchmarked = []string{"ring", "stages", "stages/transform", "stages/schema", "pipeline", "transport", "kafka", "cli", "bench"}
+var benchmarked = []string{"ring", "stages", "stages/transform", "stages/schema", "pipeline", "pipeline/recent", "transport", "kafka", "cli", "bench"}
 
 // testBinary is a package's tests, built once.
 type testBinary struct{ tree, pkg, file string }

@@ -207,7 +207,7 @@ func (p *Producer) settle(kr *kgo.Record, err error) {
 	case err != nil:
 		p.fail(r, err)
 	case r.has(quiet):
-		p.reports.acknowledge(r)
+		p.reports.acknowledge(r, p.offset(kr))
 		return
 	default:
 		r.partition.settle(1)

@@ -369,7 +369,7 @@ func (f Format) EncodedSize(ev *stages.Event) int {
 	header := func(name, value int) { size += 2*lengthMax + name + value }
 	if f == FormatEvent {
 		header(len(headerContentType), len(eventContentType))
-		return size + eventSize(ev)
+		return size + ev.EncodedBound()
 	}
 	size += len(ev.Data)
 	header(len(headerSpecVersion), len(specVersion))

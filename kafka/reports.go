@@ -68,13 +68,13 @@ func (r *reports) add(ev *stages.Event, last bool) {
 }
 
 // acknowledge takes the event of an acknowledged record of a quiet message.
-func (r *reports) acknowledge(rec *record) {
+func (r *reports) acknowledge(rec *record, offset int64) {
 	run := &r.run
 	if len(run.Events) == 0 || rec.msg != run.Msg || rec.of != run.Partition {
 		r.flush()
 		run.Msg, run.Partition, r.part = rec.msg, rec.of, rec.partition
 	}
-	run.Add(rec.ev, int(rec.index), int64(rec.costAndFlags>>flagBits))
+	run.Add(rec.ev, int(rec.index), int64(rec.costAndFlags>>flagBits), offset)
 	if rec.has(last) || len(run.Events) == maxReported {
 		r.flushRun()
 	} else {

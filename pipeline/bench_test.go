@@ -128,7 +128,7 @@ func BenchmarkPipeline(b *testing.B) {
 		run := func(impl string, bench func(*testing.B, *benchFrames)) {
 			b.Run(fmt.Sprintf("events=%d/impl=%s", batch, impl), func(b *testing.B) { bench(b, f) })
 		}
-		run("gateway", benchGateway)
+		run("gateway", func(b *testing.B, f *benchFrames) { benchGateway(b, f, 0) })
 		run("plain-channels", func(b *testing.B, f *benchFrames) { benchChannels(b, f, 1) })
 		if batch > 1 {
 			run("plain-channels-of-messages", func(b *testing.B, f *benchFrames) { benchChannels(b, f, f.batch) })
@@ -137,8 +137,19 @@ func BenchmarkPipeline(b *testing.B) {
 	}
 }
 
-func benchGateway(b *testing.B, f *benchFrames) {
+// BenchmarkRemembering is what keeping the recent events costs the whole graph.
+func BenchmarkRemembering(b *testing.B) {
+	for _, batch := range []int{1, 100} {
+		f := newBenchFrames(batch)
+		b.Run(fmt.Sprintf("events=%d/impl=gateway", batch), func(b *testing.B) { benchGateway(b, f, 65_536) })
+		b.Run(fmt.Sprintf("events=%d/impl=plain-forgetting", batch), func(b *testing.B) { benchGateway(b, f, 0) })
+	}
+}
+
+// benchGateway keeps as many recent events.
+func benchGateway(b *testing.B, f *benchFrames, recent int) {
 	cfg, sc := benchConfig()
+	cfg.EventStoreCapacity, cfg.EventStoreBytes = recent, 64*stages.MiB
 	topics := stages.NewTopics("events")
 	topics.Default.SetPartitions(benchPartitions)
 	p, err := New(cfg, Parts{Stages: sc, Topics: topics, Log: &testLog{}})

@@ -4,7 +4,9 @@ package pipeline
 
 import (
 	"fmt"
+	"time"
 
+	"github.com/event-gateway/event-gateway/pipeline/recent"
 	"github.com/event-gateway/event-gateway/stages"
 )
 
@@ -78,6 +80,34 @@ func (c Config) Validate() (problems []error) {
 	}
 	if c.AdmissionTimeout >= c.DeliveryTimeout && c.DeliveryTimeout > 0 {
 		bad("ADMISSION_TIMEOUT", c.AdmissionTimeout, fmt.Sprintf("less than DELIVERY_TIMEOUT=%s is allowed", c.DeliveryTimeout))
+	}
+	return append(problems, c.validateMemory()...)
+}
+
+// Bounds of what is remembered.
+const (
+	maxEventStore   = 1 << 26
+	maxDedupeWindow = 7 * 24 * time.Hour
+	minDedupeEvents = 1 << 10
+	maxDedupeEvents = 1 << 28
+)
+
+// validateMemory checks what is remembered of acknowledged events.
+func (c *Config) validateMemory() (problems []error) {
+	bad := func(name string, value any, allowed string) {
+		problems = append(problems, fmt.Errorf("%s=%v: %s", name, value, allowed))
+	}
+	if c.EventStoreCapacity < 0 || c.EventStoreCapacity > maxEventStore {
+		bad("EVENT_STORE_CAPACITY", c.EventStoreCapacity, fmt.Sprintf("0 (none) to %d events are allowed", maxEventStore))
+	}
+	if c.EventStoreCapacity > 0 && (c.EventStoreBytes < recent.MinBytes || c.EventStoreBytes > recent.MaxBytes) {
+		bad("EVENT_STORE_BYTES", c.EventStoreBytes, fmt.Sprintf("%s to %s are allowed", stages.Bytes(recent.MinBytes), stages.Bytes(recent.MaxBytes)))
+	}
+	if c.DedupeWindow < 0 || c.DedupeWindow > maxDedupeWindow {
+		bad("DEDUPE_WINDOW", c.DedupeWindow, fmt.Sprintf("0s (off) to %s are allowed", maxDedupeWindow))
+	}
+	if c.DedupeMaxEvents < 0 || c.DedupeMaxEvents > maxDedupeEvents || c.DedupeWindow > 0 && c.DedupeMaxEvents < minDedupeEvents {
+		bad("DEDUPE_MAX_EVENTS", c.DedupeMaxEvents, fmt.Sprintf("%d to %d ids are allowed", minDedupeEvents, maxDedupeEvents))
 	}
 	return problems
 }

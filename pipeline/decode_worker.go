@@ -197,7 +197,7 @@ func (w *decodeWorker) prepare() bool {
 func (w *decodeWorker) grow() {
 	slab := make([]stages.Event, slabSize)
 	for i := range slab {
-		slab[i].Home = int32(w.index)
+		slab[i].Home = int16(w.index) // at most maxWorkers
 		w.stack = append(w.stack, &slab[i])
 	}
 	w.made += slabSize

@@ -44,9 +44,7 @@ func (w *stageWorker) workSifted(burst []*stages.Event) (now int64) {
 	}
 	now = w.p.now()
 	w.count(burst, now) // also what is kept: nobody else has it yet
-	on := w.holder.Sift(burst)
-	w.answer(on)
-	w.out.stageAll(on, w.route)
+	w.passOn(w.holder.Sift(burst), now)
 	return now
 }
 
@@ -64,9 +62,9 @@ func (w *stageWorker) resumeKept() (more bool) {
 	if n == 0 {
 		return false
 	}
-	w.answer(w.burst[:n])
-	w.out.stageAll(w.burst[:n], w.route)
-	w.out.flush(&w.worker, w.p.now())
+	now := w.p.now()
+	w.passOn(w.burst[:n], now)
+	w.out.flush(&w.worker, now)
 	return true
 }
 

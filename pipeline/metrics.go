@@ -21,6 +21,7 @@ func (p *Pipeline) WriteMetrics(w io.Writer) {
 	p.writeMemory(w)
 	p.writeWorkers(w)
 	p.writeHeld(w)
+	p.writeRemembered(w)
 	p.writeLinks(w)
 	writeHistogram(w, "gateway_event_latency_seconds", "", &p.retirer.latency)
 }
@@ -120,6 +121,20 @@ func (p *Pipeline) writeHeld(w io.Writer) {
 				metrics.WriteGaugeUint64(w, fmt.Sprintf(`gateway_stage_held_events{stage=%q,worker="%d"}`, worker.id, worker.index), uint64(worker.kept.Load()))
 			}
 		}
+	}
+}
+
+// writeRemembered says what is kept of acknowledged events, if anything is.
+func (p *Pipeline) writeRemembered(w io.Writer) {
+	if p.recent != nil {
+		kept, skipped := p.recent.Counts()
+		metrics.WriteCounterUint64(w, `gateway_recent_events_total{kept="true"}`, kept)
+		metrics.WriteCounterUint64(w, `gateway_recent_events_total{kept="false"}`, skipped)
+	}
+	if p.dedupe != nil {
+		claimed, known := p.dedupe.count()
+		metrics.WriteGaugeUint64(w, `gateway_dedupe_ids{state="in_flight"}`, uint64(claimed))
+		metrics.WriteGaugeUint64(w, `gateway_dedupe_ids{state="acknowledged"}`, uint64(known))
 	}
 }
 

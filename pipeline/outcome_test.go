@@ -270,7 +270,7 @@ func TestLateAcknowledgementOfARun(t *testing.T) {
 	h.r.mu.Lock()
 	for _, ev := range h.r.queue {
 		run.Partition = ev.Partition
-		run.Add(ev, ev.Index, int64(ev.Cost))
+		run.Add(ev, ev.Index, int64(ev.Cost), ev.Ack.Offset)
 	}
 	h.r.queue = nil
 	h.r.mu.Unlock()

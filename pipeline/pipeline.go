@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/event-gateway/event-gateway/pipeline/recent"
 	"github.com/event-gateway/event-gateway/ring"
 	"github.com/event-gateway/event-gateway/stages"
 )
@@ -44,6 +45,9 @@ type Pipeline struct {
 	messages          messagePool
 	// written is what rules have written for events in flight, in bytes.
 	written budget
+	// recent has the last acknowledged events, dedupe the ids of DEDUPE_WINDOW; either may be nil.
+	recent *recent.Store
+	dedupe *dedupe
 
 	_        [128]byte // the counters below are written by many handlers
 	accepted [stages.Origins]atomic.Uint64
@@ -80,6 +84,10 @@ func New(cfg Config, parts Parts) (*Pipeline, error) {
 		draining:          make(chan struct{}), cutoff: make(chan struct{}),
 	}
 	p.inflight.limit, p.written.limit = int64(cfg.MaxInflight), int64(cfg.MaxInflight)
+	if cfg.EventStoreCapacity > 0 {
+		p.recent = recent.New(cfg.EventStoreCapacity, int64(cfg.EventStoreBytes))
+	}
+	p.dedupe = newDedupe(&cfg, parts.Topics)
 	p.callers = p.newOutcomeCounts()
 	p.maxEvents = eventBound(cfg.MaxInflight, parts.Stages.MaxBatchEvents)
 	p.retirer = &retirer{p: p, counts: p.newOutcomeCounts()}
@@ -148,6 +156,7 @@ func (p *Pipeline) newValidate(w *stageWorker) stages.Stage {
 	if p.parts.Rules != nil {
 		parts.RecordSize = nil
 	}
+	w.dedupe = p.dedupe
 	v := stages.NewValidate(p.parts.Topics, parts)
 	if p.parts.Schemas != nil {
 		waiter := w.waiter

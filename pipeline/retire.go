@@ -23,6 +23,8 @@ type retirer struct {
 	latency histogram
 	// homes are the free rings of the decode workers.
 	homes []home
+	// echoes are sendings whose wait for the first one has ended (dedupe.go).
+	echoes []echo
 
 	// run collects neighbours of one message, which are settled and dropped at once.
 	run struct {
@@ -50,6 +52,7 @@ func (p *Pipeline) Report(events []*stages.Event) {
 	p.retirer.mu.Lock()
 	defer p.retirer.mu.Unlock()
 	p.retirer.retire(events, p.now())
+	p.retirer.answerEchoes()
 }
 
 // Acknowledged is Report for events of one quiet message that Kafka has. What it takes is the caller's again when it
@@ -58,6 +61,8 @@ func (p *Pipeline) Acknowledged(a *stages.AcknowledgedRun) {
 	r := p.retirer
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	now := p.now()
+	r.rememberRun(a, now)
 	run := &r.run
 	run.msg, run.retired = a.Msg, len(a.Events)
 	for _, g := range a.Groups {
@@ -65,12 +70,14 @@ func (p *Pipeline) Acknowledged(a *stages.AcknowledgedRun) {
 	}
 	run.part, run.cost = a.Partition, a.Cost
 	h := &r.homes[a.Events[0].Home] // a message has one decode worker
-	r.endRun(p.now())
+	r.endRun(now)
 	h.giveBack(a.Events)
+	r.answerEchoes()
 }
 
 // retire answers and gives back events that nobody else holds any more, at now (Pipeline.now). Called with mu held.
 func (r *retirer) retire(burst []*stages.Event, now int64) {
+	r.remember(burst, now)
 	for len(burst) > 0 {
 		if burst[0].Msg != r.run.msg {
 			r.endRun(now)
@@ -82,6 +89,11 @@ func (r *retirer) retire(burst []*stages.Event, now int64) {
 		burst = burst[n:]
 	}
 	r.endRun(now)
+	r.giveBack()
+}
+
+// giveBack sends the staged events home.
+func (r *retirer) giveBack() {
 	for i := range r.homes {
 		if h := &r.homes[i]; len(h.staged) > 0 {
 			h.giveBack(h.staged)

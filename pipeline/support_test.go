@@ -176,7 +176,7 @@ func (r *recorder) reportSome(events []*stages.Event) (n int) {
 		if ev.Dead || ev.Msg != run.Msg || ev.Partition != run.Partition || ev.Ack.Verdict.Outcome != stages.Acknowledged {
 			break
 		}
-		run.Add(ev, ev.Index, int64(ev.Cost))
+		run.Add(ev, ev.Index, int64(ev.Cost), ev.Ack.Offset)
 	}
 	if n == 0 {
 		r.report(events[:1])

@@ -89,6 +89,9 @@ func (w *worker) answerOne(ev *stages.Event) {
 	ev.Answered = true
 	if ev.Msg.WinQueued(ev.Index) {
 		ev.Msg.SetVerdict(ev.Index, ev.Verdict)
+		if ev.Verdict.Outcome == stages.Duplicate {
+			ev.Msg.SetPosition(ev.Index, ev.Topic, ev.Ack.Partition, ev.Ack.Offset)
+		}
 		w.outcomes.add(ev.Msg.Origin, &ev.Verdict, 1)
 		ev.Msg.Settle(1)
 	}
@@ -140,6 +143,8 @@ type stageWorker struct {
 	// holder is the stage if it may keep events (hold.go), else nil, and kept how many it keeps, for the metrics.
 	holder stages.Holder
 	kept   atomic.Int64
+	// dedupe is there in validate workers, if ids are looked at at all.
+	dedupe *dedupe
 	// route is the hash that picks the worker of the next stage.
 	route func(*stages.Event) uint32
 	burst [burstSize]*stages.Event
@@ -186,11 +191,19 @@ func (w *stageWorker) work(burst []*stages.Event) (now int64) {
 	for done := 0; done < len(burst); {
 		done += w.process(burst[done:])
 	}
-	w.answer(burst)
 	now = w.p.now()
 	w.count(burst, now)
-	w.out.stageAll(burst, w.route)
+	w.passOn(burst, now)
 	return now
+}
+
+// passOn answers those of the burst that have ended and stages it for the next worker.
+func (w *stageWorker) passOn(burst []*stages.Event, now int64) {
+	if w.dedupe != nil {
+		burst = w.dedupe.sift(burst, now)
+	}
+	w.answer(burst)
+	w.out.stageAll(burst, w.route)
 }
 
 // process runs the stage over the burst and says how many events it is done with.

@@ -274,9 +274,7 @@ func fieldSize(n int) int {
 	return 1 + protowire.SizeBytes(n)
 }
 
-func entrySize(p *Pair) int {
-	return 1 + protowire.SizeBytes(fieldSize(len(p.Name))+fieldSize(len(p.Value)))
-}
+func entrySize(p *Pair) int { return 1 + protowire.SizeBytes(entryLength(p)) }
 
 // nameBytes is a view of a header's name, which nobody writes to.
 func nameBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

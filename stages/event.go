@@ -3,7 +3,10 @@ package stages
 // The unit that travels through the graph: one event as views into its
 // message's bytes, owned by exactly one goroutine at a time.
 
-import "time"
+import (
+	"time"
+	"unsafe"
+)
 
 // Pair is one metadata entry.
 type Pair struct{ Name, Value []byte }
@@ -49,7 +52,9 @@ type Event struct {
 	// rawAt is where the encoded event begins in the Frame of a Batch; decode's.
 	rawAt uint32
 	// Home is the decode worker whose free ring the event goes back to.
-	Home int32
+	Home int16
+	// Shaped: the event is not what was received any more: rules, or a schema's prefix, have changed it.
+	Shaped bool
 	// HasTime tells whether the client sent a timestamp; Seconds and Nanos are it, as sent.
 	HasTime bool
 	// More: something is set behind PartitionKey (DataContentType, Subject, ..., Schema). Who sets one of those
@@ -81,6 +86,20 @@ type Event struct {
 	Letter *DeadLetter
 	// Schema is what validate has held the data against; nil when there was nothing to hold it against.
 	Schema *Schema
+	// Claim is the pipeline's: the event is the first sending of its id, and later ones may wait for its outcome. It is
+	// set and taken away again by who keeps the claims, so Reset leaves it alone.
+	Claim *Claim
+	_     [56]byte
+}
+
+// Claim is the hold of an event in flight on its id (pipeline/dedupe.go). Whoever keeps the claims owns it.
+type Claim struct {
+	// Key stands for source and id as they were received.
+	Key [16]byte
+	// Since is when the event came, in nanoseconds of the pipeline's clock.
+	Since int64
+	// Waiting are later sendings; they belong to the claim until it is settled.
+	Waiting []*Event
 }
 
 // Ack is what a Producer reports about one event.
@@ -109,6 +128,11 @@ func (e *Event) Refuse(at StageID, reason Reason, detail *Detail) {
 // RefuseFor is Refuse with the stage's own retry advice.
 func (e *Event) RefuseFor(at StageID, reason Reason, retry time.Duration) {
 	e.Verdict = Verdict{Outcome: Refused, Reason: reason, Stage: at, RetryAfter: retry}
+}
+
+// HasClientID reports whether the client has sent the event's id; else the gateway has made it.
+func (e *Event) HasClientID() bool {
+	return len(e.ID.Value) > 0 && unsafe.SliceData(e.ID.Value) != &e.idText[0]
 }
 
 // Time is the event's time: the client's timestamp, else the time of receipt.
@@ -163,7 +187,7 @@ func (e *Event) Reset() {
 	}
 	e.Index, e.Verdict, e.Shard = 0, Verdict{}, 0
 	e.At, e.Answered, e.Handed, e.Dead = 0, false, false, false
-	e.nonASCII, e.plain = false, false
+	e.nonASCII, e.plain, e.Shaped = false, false, false
 	e.Topic, e.Partition, e.Size, e.Cost = nil, nil, 0, 0
 	e.Data, e.Ack = nil, Ack{}
 	e.ID.Value, e.Source.Value, e.Type.Value, e.PartitionKey.Value = nil, nil, nil, nil

@@ -254,6 +254,12 @@ func (m *Message) SetVerdict(i int, v Verdict) {
 	r.RetryAfterMillis = uint32((retry + time.Millisecond - 1) / time.Millisecond)
 }
 
+// SetPosition writes where Kafka has event i. Only for the goroutine that won it.
+func (m *Message) SetPosition(i int, topic *Topic, partition int32, offset int64) {
+	r := m.Write(i)
+	r.Topic, r.Partition, r.Offset = topic, partition, offset
+}
+
 // SetBlindVerdict is SetVerdict for a goroutine that won a queued event from
 // outside the graph (a deadline, a cancellation): decode may be writing the
 // event's id at the same time, so the answer goes without it.

@@ -128,6 +128,8 @@ const (
 	EventNotFound
 	StoreDisabled
 	ReadingDisabled
+	OriginalRefused
+	TooManyRetries
 
 	// Reasons is the number of values, for tables indexed by Reason.
 	Reasons
@@ -190,6 +192,8 @@ var reasonTable = [Reasons]reasonInfo{
 	EventNotFound:        {"EVENT_NOT_FOUND", NotFound, 0, "the event is not among the recent ones of this instance"},
 	StoreDisabled:        {"STORE_DISABLED", FailedPrecondition, 0, "the gateway keeps no recent events; the operator sets EVENT_STORE_CAPACITY"},
 	ReadingDisabled:      {"READING_DISABLED", FailedPrecondition, 0, "the gateway has no Kafka to read from (SINK)"},
+	OriginalRefused:      {"ORIGINAL_REFUSED", Unavailable, 10 * time.Millisecond, "an earlier sending of the event, whose outcome this one has waited for, was refused; send the event again"},
+	TooManyRetries:       {"TOO_MANY_RETRIES", ResourceExhausted, time.Second, "as many sendings of the event as may wait for the outcome of the first one do"},
 	RegistrationDisabled: {"REGISTRATION_DISABLED", PermissionDenied, 0, "schemas are not registered through this gateway; the operator sets SCHEMA_REGISTRATION_ENABLED=true"},
 }
 

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -104,6 +105,7 @@ func checkSingle(t reporter, frame []byte) {
 	sameEvent(t, ev, !m.Results[0].Assigned, req.GetEvent(), err)
 	checkViews(t, ev)
 	checkPlain(t, ev)
+	checkStored(t, ev)
 }
 
 // checkPlain: what decode calls plain breaks none of the rules that validate then does not look at.
@@ -112,6 +114,29 @@ func checkPlain(t reporter, ev *Event) {
 	if ev.plain && (!ev.Live() || !validText(ev) || violation(ev) != nil) {
 		t.Fatalf("plain, but %v, %v", ev.Verdict, violation(ev))
 	}
+}
+
+// checkStored: what is kept of a good event is what a subscriber gets, whether it is copied or written anew.
+func checkStored(t reporter, ev *Event) {
+	t.Helper()
+	withSource := *ev
+	withSource.Source.Value, withSource.Type.Value = []byte("s"), []byte("t") // few inputs have those
+	if !ev.Live() || !validText(ev) || violation(&withSource) != nil {
+		return
+	}
+	ev.Msg.Received = time.Unix(1_700_000_000, 5)
+	want, stamp := ev.Proto(), Stamp{}
+	for _, ev.Shaped = range []bool{false, true} {
+		b := ev.AppendStored([]byte("in front"), &stamp)
+		if n := len(b) - len("in front"); n > ev.StoredBound() {
+			t.Fatalf("%d bytes, but the bound is %d", n, ev.StoredBound())
+		}
+		var got eventv1.Event
+		if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(b[len("in front"):], &got); err != nil || !proto.Equal(&got, want) {
+			t.Fatalf("shaped %v: %v\n got %v\nwant %v", ev.Shaped, err, &got, want)
+		}
+	}
+	ev.Shaped = false
 }
 
 // checkViews makes sure that nothing was read from outside of the frame or copied.
@@ -174,6 +199,7 @@ func checkBatch(t reporter, frame []byte) {
 		sameEvent(t, ev, !m.Results[i].Assigned, &want, err)
 		checkPlain(t, ev)
 		checkViews(t, ev)
+		checkStored(t, ev)
 	}
 	if d.Active() {
 		t.Fatalf("the decoder expects more than %d events", n)

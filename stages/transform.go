@@ -68,6 +68,7 @@ func (t *Transform) shape(ev *Event) {
 		changed = true
 	}
 	size := ev.Size
+	ev.Shaped = changed
 	if changed {
 		size += contentSize(ev) - before
 	}

@@ -156,6 +156,9 @@ func start(t testing.TB, change func(*setup)) *gateway {
 	g.broker = &broker{report: p.Report, next: map[*stages.Partition]int64{}, more: make(chan struct{}, 1), quit: make(chan struct{}), judge: c.judge}
 	g.wg.Go(g.broker.loop)
 	p.Start(g.broker)
+	if recent := p.Recent(); recent != nil {
+		c.services.Lookup = recent
+	}
 	g.server, err = New(c.config, p, c.services, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -82,6 +82,8 @@ type Services struct {
 	Reading stages.Reading
 	// Topics are those of the pipeline, where replays find Config.ReplayTopics.
 	Topics *stages.Topics
+	// Lookup answers GetEvent; nil: STORE_DISABLED.
+	Lookup Lookup
 }
 
 // New listens on the gRPC port and builds the server; nothing is accepted before Serve. creds is nil for plain text.

@@ -34,7 +34,7 @@ func (s *Server) gatewayDesc() *grpc.ServiceDesc {
 			{StreamName: "IngestEventBatchStream", Handler: ingest(s.stream, true), ServerStreams: true, ClientStreams: true},
 			{StreamName: "SubscribeEvents", Handler: s.subscribe, ServerStreams: true},
 			{StreamName: "ReplayEvents", Handler: s.replay, ServerStreams: true},
-			{StreamName: "GetEvent", Handler: notImplemented},
+			{StreamName: "GetEvent", Handler: s.schemaCall(s.getEvent)},
 		},
 		Metadata: gatewayv1.EventGateway_ServiceDesc.Metadata,
 	}
@@ -71,11 +71,11 @@ func methodMissing(ss grpc.ServerStream, why string) error {
 }
 
 // readsFrames reports whether the requests of a full method name are read as frames, and counted: the four ingest
-// methods, and those of the schema service.
+// methods, GetEvent, and those of the schema service.
 func readsFrames(fullMethod string) bool {
 	if strings.HasPrefix(fullMethod, "/"+schemaService+"/") {
 		return true
 	}
 	method, ok := strings.CutPrefix(fullMethod, "/"+gatewayService+"/")
-	return ok && strings.HasPrefix(method, "IngestEvent")
+	return ok && (strings.HasPrefix(method, "IngestEvent") || method == "GetEvent")
 }

@@ -772,7 +772,7 @@ func (x *ReplayResponse) GetProgress() *ReplayResponse_Progress {
 	return nil
 }
 
-// GetEventRequest names one stored event.
+// GetEventRequest names one recent event.
 type GetEventRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The event's id. Required. Where several sources used the same id, the latest event is returned.

@@ -69,7 +69,10 @@ type EventGatewayClient interface {
 	SubscribeEvents(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[v1.Event], error)
 	// Reads a range of stored events again: back to the caller, or through the pipeline into another topic.
 	ReplayEvents(ctx context.Context, in *ReplayRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReplayResponse], error)
-	// Returns a stored event by its id, NOT_FOUND when the topic no longer or not yet holds it.
+	// Returns an event by its id, as a subscriber gets it, without a cursor. It answers from the recent events of
+	// this instance: the last EVENT_STORE_CAPACITY (default 65,536) that it has acknowledged itself, as many as fit into
+	// EVENT_STORE_BYTES; an event is there before its acknowledgement is. NOT_FOUND for all others, also those that Kafka
+	// has; FAILED_PRECONDITION when the instance keeps none.
 	GetEvent(ctx context.Context, in *GetEventRequest, opts ...grpc.CallOption) (*v1.Event, error)
 }
 
@@ -213,7 +216,10 @@ type EventGatewayServer interface {
 	SubscribeEvents(*SubscribeRequest, grpc.ServerStreamingServer[v1.Event]) error
 	// Reads a range of stored events again: back to the caller, or through the pipeline into another topic.
 	ReplayEvents(*ReplayRequest, grpc.ServerStreamingServer[ReplayResponse]) error
-	// Returns a stored event by its id, NOT_FOUND when the topic no longer or not yet holds it.
+	// Returns an event by its id, as a subscriber gets it, without a cursor. It answers from the recent events of
+	// this instance: the last EVENT_STORE_CAPACITY (default 65,536) that it has acknowledged itself, as many as fit into
+	// EVENT_STORE_BYTES; an event is there before its acknowledgement is. NOT_FOUND for all others, also those that Kafka
+	// has; FAILED_PRECONDITION when the instance keeps none.
 	GetEvent(context.Context, *GetEventRequest) (*v1.Event, error)
 	mustEmbedUnimplementedEventGatewayServer()
 }
