@@ -93,7 +93,7 @@ var quickJQ = map[string][]string{
 		`[.order_id.x?]`, `[.order_id.x?, .items[0].sku?]`, `.order_id.x? // "none"`, `[.amount[]?]`, `[.items[]?.sku]`, `[.items[].price?]`,
 		`[(.order_id | .x)?]`, `[.items[], .amount | .sku?]`, `[try (.items[].sku, .order_id.x, 1)]`, `[.customer[]]`, `[.[]]`, `[.items[][]]`},
 	"literals": {`1`, `1.50`, `-1`, `-.amount`, `-(2.0)`, `"a\nb"`, `null`, `true`, `false`, `[]`, `{}`, `[1,[2],{"a":3}]`, `{"a":{"b":[]}}`, `1e3`, `-0`, `-(0)`},
-	"objects": {sampleJQ, `{skus: [.items[].sku], items}`, `{skus: (.items | map(.sku)), first: .items[0]}`, `{order_id, customer}`, `{order_id, $type}`, `{"order_id"}`, `{"a b": 1}`, `{(.currency): .amount}`, `{"x\(.currency)": 1}`, `{a: 1, a: 2}`,
+	"objects": {sampleJQ, `{skus: [.items[].sku], items}`, `{skus: (.items | map(.sku)), text: (.items | tostring)}`, `{order_id, customer}`, `{order_id, $type}`, `{"order_id"}`, `{"a b": 1}`, `{(.currency): .amount}`, `{"x\(.currency)": 1}`, `{a: 1, a: 2}`,
 		`{a: {b: .customer}, c: .items}`, `{currency, order_id, shipping: .shipping.method}`, `{if: 1}.if`, `{$type, t: $type}`,
 		`[{a: 1} | .a, .b]`, `{a: .items, items: .items[0]}`},
 	"arrays": {`[.items[].sku]`, `[.items[] | {sku, n: .quantity}]`, `.items | map(.price)`, `map_values(.)`, `[.items[] | select(.price > 50) | .name]`,
