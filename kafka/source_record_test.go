@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
@@ -164,4 +165,6 @@ func TestRefusedRecordsAreKeptAsTheyWere(t *testing.T) {
 }
 
 // requestOf is an encoded event as an IngestEventRequest.
-func requestOf(event []byte) []byte { return appendField(nil, 1, event) }
+func requestOf(event []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), event)
+}
