@@ -1,5 +1,5 @@
 // Package cli holds the commands of the gateway binary beside serving itself:
-// publish, dlq, config, healthcheck and version. It never ends the process; every
+// publish, subscribe, replay, get, dlq, transform, config, healthcheck and version. It never ends the process; every
 // command returns its exit code to main.
 package cli
 
@@ -44,6 +44,9 @@ type Program struct {
 type commands struct {
 	Serve       serveCommand       `cmd:"" default:"1" help:"Run the gateway (also without a command). Settings come from the environment."`
 	Publish     publishCommand     `cmd:"" help:"Send events to a gateway: one from flags, JSON lines from stdin, or generated load."`
+	Subscribe   subscribeCommand   `cmd:"" help:"Print stored events as they arrive, from a chosen start on."`
+	Replay      replayCommand      `cmd:"" help:"Read a range of stored events again, or send it through the gateway into another topic."`
+	Get         getCommand         `cmd:"" help:"Print a recent event by its id."`
 	Dlq         dlqCommand         `cmd:"" help:"List, show and send again the events that the gateway has refused and kept."`
 	Transform   transformCommand   `cmd:"" help:"Show what the rules in the environment make of an event, rule by rule."`
 	Config      configCommand      `cmd:"" help:"Show every setting: value, default, source and meaning."`
@@ -70,6 +73,7 @@ func Run(program Program, args []string) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "event", Title: "One event:"}, {Key: "load", Title: "Generated events:"},
+			{Key: "which", Title: "Which events:"}, {Key: "end", Title: "When to end:"}, {Key: "where", Title: "Where they go:"},
 			{Key: "letters", Title: "Which letters:"}, {Key: "sending", Title: "Sending:"},
 			{Key: "gateway", Title: "Gateway and output:"}, {Key: "kafka", Title: "Kafka:"},
 		}),

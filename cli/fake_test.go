@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 		serveDiscarding()
 		return
 	}
+	if os.Getenv("GATEWAY_COMMAND") != "" { // a process of its own, for signals
+		os.Exit(Run(Program{Version: "test", Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}, os.Args[1:]))
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -106,6 +106,7 @@ func (r *lineReader) run(ctx context.Context) error {
 			r.invalid(number, err)
 			continue
 		}
+		event.Cursor = "" // where the original was read says nothing of the copy, and ingest refuses it
 		encoded, err := encode(event)
 		if err != nil {
 			r.invalid(number, err)

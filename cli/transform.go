@@ -101,6 +101,7 @@ func (c *transformCommand) read(stdin io.Reader) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the event in %s: %w", c.Event, err)
 	}
+	event.Cursor = "" // as publish sends it
 	return encode(event)
 }
 

@@ -278,7 +278,9 @@ func (f *follower) poll(ctx context.Context, client *kgo.Client) error {
 	if err := f.flush(&f.readers.metrics.fromReaders); err != nil {
 		return err
 	}
-	f.move(at)
+	if f.move(at); fetches.NumRecords() == 0 {
+		f.readers.hub.revive(at) // after a failure that was not ours
+	}
 	if err := fetchError(within, fetches); err != nil {
 		return f.readers.broken(ctx, f.ps, err)
 	}

@@ -20,7 +20,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/event-gateway/event-gateway/stages"
 )
@@ -253,13 +252,9 @@ func (m *member) broken(ctx context.Context, err error) error {
 		return lookErr
 	}
 	p := failed.partition
-	at := map[string]map[int32]kgo.EpochOffset{failed.topic: {p: {Epoch: -1, Offset: b.start.at(p)}}}
-	var commitErr error
-	m.client.CommitOffsetsSync(ctx, at, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, _ *kmsg.OffsetCommitResponse, err error) {
-		commitErr = err
-	})
-	if commitErr != nil {
-		return m.unusable(commitErr)
-	}
+	// franz-go marks only what is later than before, and an older epoch never is. end commits it.
+	to := m.client.CommittedOffsets()[failed.topic][p]
+	to.Offset = b.start.at(p)
+	m.client.MarkCommitOffsets(map[string]map[int32]kgo.EpochOffset{failed.topic: {p: to}})
 	return refuse(stages.EventsExpired, fmt.Sprintf("consumer group %s: its place in partition %d is gone (retention), and it was moved to offset %d, the first that is there; subscribe again to go on", m.group, p, b.start.at(p)))
 }

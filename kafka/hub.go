@@ -94,6 +94,15 @@ func (h *hub) start(from positions) {
 	h.broadcast()
 }
 
+// revive starts a tail for somebody who listens and has nothing left to read below from.
+func (h *hub) revive(from positions) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.listeners > 0 {
+		h.start(from)
+	}
+}
+
 // leave ends a listen.
 func (h *hub) leave() {
 	h.mu.Lock()

@@ -11,14 +11,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
@@ -77,14 +75,27 @@ func (s *Server) reading(ss grpc.ServerStream) (rs *readStream, end func(), err 
 // streamAgeText is what a reader hears at its stream's end of life.
 const streamAgeText = "the stream reached its maximum age; call again with the last cursor or position"
 
-// request reads the call's request.
+// request reads the call's request. grpc-go's own RecvMsg would end the call by itself, without a reason, when the
+// message is too large or none.
 func (rs *readStream) request(m proto.Message) error {
-	err := rs.ss.RecvMsg(m)
-	if err == nil || rs.ctx.Err() != nil || errors.Is(err, io.EOF) {
+	late := time.AfterFunc(requestTime, func() {
+		_ = rs.wire.WriteStatus(reasonStatus(stages.InvalidRequest, fmt.Sprintf("the request has not arrived within %v", requestTime)))
+	})
+	defer late.Stop()
+	r := newFrameReader(rs.ctx, rs.wire, otherMessageBytes, rs.server.recv)
+	defer r.close()
+	frame, owner, err := r.next()
+	if err == nil {
+		defer owner.Free()
+		if err = proto.Unmarshal(frame, m); err == nil {
+			return nil
+		}
+	}
+	if rs.ctx.Err() != nil {
 		return err
 	}
 	return &stages.Refusal{Reason: stages.InvalidRequest, Detail: &stages.Detail{
-		Message: fmt.Sprintf("the request is not a valid message of at most %d KiB: %v", otherMessageBytes>>10, status.Convert(err).Message()),
+		Message: fmt.Sprintf("the request is not a valid message of at most %d KiB", otherMessageBytes>>10),
 	}}
 }
 

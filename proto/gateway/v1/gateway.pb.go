@@ -503,21 +503,25 @@ type SubscribeRequest struct {
 	StartTimestamp int64 `protobuf:"varint,2,opt,name=start_timestamp,json=startTimestamp,proto3" json:"start_timestamp,omitempty"`
 	// Where to begin when neither `cursor` nor `start_timestamp` is set.
 	Start SubscribeRequest_Start `protobuf:"varint,3,opt,name=start,proto3,enum=gateway.v1.SubscribeRequest_Start" json:"start,omitempty"`
-	// Resume right after the event that carried this cursor. At most one of `cursor` and `start_timestamp`. A
-	// cursor whose events Kafka no longer holds ends the call with OUT_OF_RANGE, which names the earliest that
-	// works.
+	// Resume right after the event that carried this cursor. At most one of `cursor` and `start_timestamp`; not with
+	// `group_id`. A cursor whose events Kafka no longer holds ends the call with OUT_OF_RANGE, reason EVENTS_EXPIRED, whose
+	// metadata has the nearest one that works as `earliest_cursor`. One that is no cursor of this topic: INVALID_ARGUMENT.
 	Cursor string `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
-	// Share the events with all other subscribers of this Kafka consumer group: each event goes to one of them,
-	// and the group's committed position decides where it begins. Empty: this subscriber gets every event
-	// itself.
+	// Share the events with all other subscribers of this group, over all instances of the gateway: each event goes to one
+	// of them. It is the Kafka consumer group KAFKA_GROUP_ID.sub.group_id; its committed position decides where it begins, and
+	// the start only where a new group does. What was sent is committed every KAFKA_COMMIT_INTERVAL: events may come again
+	// when a gateway dies, and those that were under way to a client that dies do not come again. Its events have no
+	// cursor. At most 128 bytes of printable ASCII. Empty: this subscriber gets every event itself.
 	GroupId string `protobuf:"bytes,5,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
-	// A CEL expression over the event's attributes that must be true, for example `subject == "42"`. Its
-	// cost is limited; an expression over the limit or with an error ends the call with INVALID_ARGUMENT.
+	// A CEL expression over the event's attributes that must be true, for example `subject == "42"`. Their names are those
+	// of the rules: id, source, type, subject, time, data_content_type, data_schema, metadata, partition_key. Its cost is
+	// limited; one that is not valid ends the call with INVALID_FILTER, one that fails on an event or takes too much for it with
+	// FILTER_LIMIT, both INVALID_ARGUMENT.
 	Filter string `protobuf:"bytes,6,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Event sources to deliver, exact. At most 100 entries.
 	Sources []string `protobuf:"bytes,7,rep,name=sources,proto3" json:"sources,omitempty"`
-	// True: an empty Event that carries only a cursor is sent from time to time while nothing matches, so that
-	// a subscriber with a narrow filter can store its progress and knows that the stream lives.
+	// True: an Event that carries only a cursor (with a group: nothing) is sent every SUBSCRIBE_HEARTBEAT while nothing
+	// matches, so that a subscriber with a narrow filter can store its progress and knows that the stream lives. It has no `type`.
 	Heartbeat     bool `protobuf:"varint,8,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

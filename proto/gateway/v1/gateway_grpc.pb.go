@@ -62,7 +62,10 @@ type EventGatewayClient interface {
 	// Ingests batches on a stream: the highest throughput. The n-th response answers the n-th batch; order by
 	// partition key holds within a batch and from batch to batch.
 	IngestEventBatchStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[IngestEventBatchRequest, IngestEventBatchResponse], error)
-	// Streams stored events as they arrive, from a chosen start on. It does not end by itself.
+	// Streams stored events of KAFKA_TOPIC, from a chosen start on and then as they arrive. It does not end by itself. The
+	// response header comes when the start is settled: what is acknowledged from then on is delivered. Events of one
+	// partition come in their order, each once and without a gap; a subscription that can no longer keep that ends with a
+	// status that says so. Whoever calls again with the cursor of the last event that came goes on right behind it.
 	SubscribeEvents(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[v1.Event], error)
 	// Reads a range of stored events again: back to the caller, or through the pipeline into another topic.
 	ReplayEvents(ctx context.Context, in *ReplayRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReplayResponse], error)
@@ -203,7 +206,10 @@ type EventGatewayServer interface {
 	// Ingests batches on a stream: the highest throughput. The n-th response answers the n-th batch; order by
 	// partition key holds within a batch and from batch to batch.
 	IngestEventBatchStream(grpc.BidiStreamingServer[IngestEventBatchRequest, IngestEventBatchResponse]) error
-	// Streams stored events as they arrive, from a chosen start on. It does not end by itself.
+	// Streams stored events of KAFKA_TOPIC, from a chosen start on and then as they arrive. It does not end by itself. The
+	// response header comes when the start is settled: what is acknowledged from then on is delivered. Events of one
+	// partition come in their order, each once and without a gap; a subscription that can no longer keep that ends with a
+	// status that says so. Whoever calls again with the cursor of the last event that came goes on right behind it.
 	SubscribeEvents(*SubscribeRequest, grpc.ServerStreamingServer[v1.Event]) error
 	// Reads a range of stored events again: back to the caller, or through the pipeline into another topic.
 	ReplayEvents(*ReplayRequest, grpc.ServerStreamingServer[ReplayResponse]) error
