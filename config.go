@@ -81,6 +81,7 @@ type config struct {
 	transform transform.Config
 	schema    schema.Config
 	reading   kafka.ReadingConfig
+	source    kafka.SourceConfig
 
 	// rules are compiled from transform and what else they depend on.
 	rules *transform.Rules
@@ -105,6 +106,7 @@ func (c *config) groups() []group {
 		{"Rules: filter, transform, enrich, route", &c.transform},
 		{"Schemas", &c.schema},
 		{"Reading back: subscribe and replay", &c.reading},
+		{"Kafka as a source", &c.source},
 	}
 }
 
@@ -288,6 +290,9 @@ func (c *config) contradictions() (problems []error) {
 		"stderr or a file, because with SINK=log stdout has the events")
 	check(c.process.Sink != sinkLog || c.kafka.DLQTopic == "", "KAFKA_DLQ_TOPIC", c.kafka.DLQTopic,
 		"empty, because with SINK=log there are no topics")
+	check(c.process.Sink == sinkKafka || !c.source.Enabled(), "KAFKA_SOURCE_TOPICS", strings.Join(c.source.Topics, ","),
+		"empty, because with SINK=%s there is no Kafka to read from", c.process.Sink)
+	problems = append(problems, oneLineEach(c.source.Conflicts(&c.kafka))...)
 	port := c.kafka.EmbeddedPort
 	check(port == 0 || port != c.transport.GRPCPort && port != c.transport.HTTPPort, "EMBEDDED_KAFKA_PORT", port,
 		"another port than GRPC_PORT=%d and HTTP_PORT=%d", c.transport.GRPCPort, c.transport.HTTPPort)

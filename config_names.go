@@ -25,7 +25,7 @@ var laterNames = map[string]string{
 
 // laterPrefixes are the families of such names.
 var laterPrefixes = []string{"AUTH_", "JWT_", "DEDUPE_",
-	"KAFKA_SOURCE_", "KAFKA_TLS_", "KAFKA_SASL_", "GRPC_TLS_", "HTTP_TLS_"}
+	"KAFKA_TLS_", "KAFKA_SASL_", "GRPC_TLS_", "HTTP_TLS_"}
 
 // notBuilt returns one line for every variable of a feature that is not built.
 func notBuilt(environ map[string]string) (problems []error) {

@@ -4,10 +4,11 @@ package main
 //
 //	1 not ready: /ready 503, grpc.health NOT_SERVING
 //	2 SHUTDOWN_GRACE: still serving, while load balancers take notice
-//	3 gRPC: GOAWAY, streams are no longer read, every event in flight gets its outcome, connections close
+//	3 source: nothing more is read; every record in flight gets its outcome, offsets are committed, the group is left;
+//	  meanwhile gRPC: GOAWAY, streams are no longer read, every event in flight gets its outcome, connections close
 //	4 pipeline idle: also what nobody waits for any more has been settled
 //	5 Kafka client flushed
-//	6 halt: readers, workers, Kafka client, janitor, embedded broker, HTTP server, in this order
+//	6 halt: readers, source, workers, Kafka client, janitor, embedded broker, HTTP server, in this order
 //
 // When the time for 2 to 5 is over, everything in flight is answered at once:
 // refused DRAINING if it was not handed to Kafka, else unknown; exit code 3.
@@ -40,12 +41,16 @@ func (g *gateway) drain() int {
 	g.server.SetServing(false)
 	_ = g.step("grace", func() error { return g.grace(ctx) })
 	code := exitStopped
+	source := g.drainSource(ctx)
 	err := g.step("streams and calls answered", func() error { return g.server.Drain(ctx) })
 	if err != nil && g.pipeline.InFlight() == 0 {
 		// Every event has its outcome, and time has not run out on Kafka: only clients that do not read are waited for.
 		g.log.Warn().Msg("clients have not read their last answers in the time for the drain: closing their connections")
 		g.server.Stop()
 		ctx, err = last, nil
+	}
+	if ended := <-source; err == nil {
+		err = ended
 	}
 	if err == nil {
 		err = g.step("pipeline idle", func() error { return g.pipeline.AwaitIdle(ctx) })
@@ -68,6 +73,17 @@ func (g *gateway) drain() int {
 	}
 	line.Uint64("accepted", totals.Accepted).Dur("took_ms", time.Since(began)).Int("exit_code", code).Msg("gateway stopped")
 	return code
+}
+
+// drainSource ends the source beside the streams: neither is to wait for the other's Kafka, or clients.
+func (g *gateway) drainSource(ctx context.Context) <-chan error {
+	ended := make(chan error, 1)
+	if g.source == nil {
+		ended <- nil
+		return ended
+	}
+	go func() { ended <- g.step("source stopped", func() error { return g.source.Drain(ctx) }) }()
+	return ended
 }
 
 // grace waits for load balancers, unless something has failed already.
@@ -130,6 +146,9 @@ func (g *gateway) halt() {
 	}
 	if g.readers != nil {
 		g.readers.Close()
+	}
+	if g.source != nil {
+		g.source.Close()
 	}
 	if g.pipeline != nil {
 		g.pipeline.Stop()

@@ -40,6 +40,7 @@ type gateway struct {
 	readers  *kafka.Readers   // like producer
 	registry *registry.Client // nil unless SCHEMA_VALIDATION_ENABLED
 	schemas  *schema.Cache    // like registry
+	source   *kafka.Source    // nil unless KAFKA_SOURCE_TOPICS
 	server   *transport.Server
 	admin    *transport.Admin
 
@@ -75,6 +76,9 @@ func (g *gateway) start() error {
 	p.Start(sink)
 	g.pipeline = p
 	if err := g.openReading(); err != nil {
+		return err
+	}
+	if err := g.openSource(); err != nil {
 		return err
 	}
 	services := transport.Services{Schemas: g.schemaService(&parts), Reading: g.reading(), Topics: g.topics}
@@ -177,6 +181,18 @@ func (g *gateway) openSink(p *pipeline.Pipeline) (stages.Producer, error) {
 	return g.producer, nil
 }
 
+// openSource begins to read KAFKA_SOURCE_TOPICS.
+func (g *gateway) openSource() (err error) {
+	if !g.cfg.source.Enabled() {
+		return nil
+	}
+	g.source, err = kafka.NewSource(&g.cfg.source, &g.cfg.kafka, kafka.SourceParts{
+		Pipeline: g.pipeline, MaxBatchEvents: g.cfg.stages.MaxBatchEvents, DeliveryTimeout: g.cfg.pipeline.DeliveryTimeout,
+		Embedded: g.embedded, Log: g.log,
+	})
+	return err
+}
+
 func (g *gateway) breakerChanged(from, to stages.BreakerState) {
 	level := zerolog.WarnLevel
 	if to == stages.BreakerClosed {
@@ -195,6 +211,9 @@ func (g *gateway) ready() (reasons, warnings []string) {
 			reasons = append(reasons, err.Error())
 		}
 		warnings = g.producer.Warnings()
+	}
+	if g.source != nil {
+		warnings = append(warnings, g.source.Warnings()...)
 	}
 	return reasons, warnings
 }
@@ -248,6 +267,9 @@ func (g *gateway) metrics() []func(io.Writer) {
 	}
 	if g.readers != nil {
 		writers = append(writers, g.readers.WriteMetrics)
+	}
+	if g.source != nil {
+		writers = append(writers, g.source.WriteMetrics)
 	}
 	if g.cfg.rules.Len() > 0 {
 		writers = append(writers, g.cfg.rules.WriteMetrics)

@@ -66,7 +66,7 @@ func (d *redriver) work(ctx context.Context) {
 // redriveFrame is the request that sends a letter's bytes again. An event that was sent without an id keeps the one
 // that its client was told: with a new one at each redrive, nobody could tell that two are the same event.
 func redriveFrame(l *kafka.Letter) []byte {
-	raw := l.Raw
+	raw := l.Encoded()
 	if l.Event.Id == "" && l.ID != "" {
 		raw = protowire.AppendString(protowire.AppendTag(slices.Clip(raw), 1, protowire.BytesType), l.ID)
 	}

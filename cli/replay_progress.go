@@ -30,7 +30,16 @@ type replayBar struct {
 	rate    float64
 	since   time.Time
 	matched int64
+	// older and newer are when the replay was where, at least paceSpan apart: what is left is estimated by the pace since
+	// older, which is that of the last paceSpan to two of them. An hour of the range may have far more events than another.
+	older, newer mark
 }
+
+// mark is a moment of a replay.
+type mark struct{ at, position time.Time }
+
+// paceSpan is short enough to follow the range's busy times, and long against pages and their rate limit.
+const paceSpan = 10 * time.Second
 
 func newReplayBar(w io.Writer, live, shared bool, from, to time.Time, republish bool) *replayBar {
 	return &replayBar{w: w, live: live, shared: shared, from: from, to: to, republish: republish, since: time.Now()}
@@ -51,7 +60,7 @@ func (b *replayBar) show(r *replayRun) {
 		b.rate = float64(t.matched-b.matched) / elapsed.Seconds()
 		b.since, b.matched = now, t.matched
 	}
-	line := b.line(t, r.position, now.Sub(r.began))
+	line := b.line(t, r.position, now)
 	if !b.live {
 		say(b.w, "%s\n", line)
 		return
@@ -71,24 +80,41 @@ func (b *replayBar) share(position time.Time) float64 {
 	return min(max(float64(position.Sub(b.from))/float64(b.to.Sub(b.from)), 0), 1)
 }
 
-// line says position, counts, rate and when it will have ended, after a replay of took.
-func (b *replayBar) line(t counts, position time.Time, took time.Duration) string {
-	share := b.share(position)
-	line := fmt.Sprintf("%3.0f%%  at %s  matched %s of %s read", share*100, position.UTC().Format("2006-01-02T15:04:05Z"),
-		grouped(t.matched), grouped(t.read))
+// line says position, rate, when it will have ended, and counts.
+func (b *replayBar) line(t counts, position, now time.Time) string {
+	line := fmt.Sprintf("%3.0f%%  %s/s", b.share(position)*100, grouped(int64(b.rate)))
+	if left := b.left(position, now); left > 0 {
+		line += fmt.Sprintf("  about %v left", left.Round(time.Second))
+	}
+	line += fmt.Sprintf("  at %s  read %s  matched %s", position.UTC().Format("2006-01-02T15:04:05Z"), grouped(t.read), grouped(t.matched))
 	if b.republish {
 		line += fmt.Sprintf("  republished %s", grouped(t.republished))
 	}
-	line += fmt.Sprintf("  %s/s", grouped(int64(b.rate)))
-	if share > 0 && share < 1 {
-		// The average of the whole replay: an hour of the range may have many times the events of the next one.
-		left := time.Duration(float64(took) * (1 - share) / share)
-		if left < 1000*time.Hour {
-			line += fmt.Sprintf("  about %v left", left.Round(time.Second))
-		}
-	}
 	return line
 }
+
+// left is how long the rest of the range takes at the present pace; 0: nobody knows.
+func (b *replayBar) left(position, now time.Time) time.Duration {
+	switch {
+	case b.older.at.IsZero() && position.After(b.from): // until then nothing was read
+		b.older = mark{now, position}
+		b.newer = b.older
+	case !b.older.at.IsZero() && now.Sub(b.newer.at) >= paceSpan:
+		b.older, b.newer = b.newer, mark{now, position}
+	}
+	took, done, rest := now.Sub(b.older.at), position.Sub(b.older.position), b.to.Sub(position)
+	if b.older.at.IsZero() || took <= 0 || done <= 0 || rest <= 0 {
+		return 0
+	}
+	left := float64(took) * float64(rest) / float64(done)
+	if left > float64(longestLeft) {
+		return 0
+	}
+	return time.Duration(left)
+}
+
+// longestLeft bounds an estimate that says more than that nothing moves.
+const longestLeft = 1000 * time.Hour
 
 // beforeOutput makes room for events on the same screen.
 func (b *replayBar) beforeOutput() {
@@ -116,7 +142,7 @@ func (r *replayRun) totals(end string) string {
 	line := fmt.Sprintf("%s: %s; matched %s of %s read; %.1f s, %s/s", end, what, grouped(t.matched), grouped(t.read), took.Seconds(),
 		grouped(int64(float64(t.matched)/max(took.Seconds(), 0.001))))
 	if r.breaks > 0 {
-		line += fmt.Sprintf("; broke off %d times", r.breaks)
+		line += fmt.Sprintf("; broken off and gone on with %d times", r.breaks)
 	}
 	if r.doubles > 0 {
 		line += fmt.Sprintf(", %s that came again left out", countEvents(r.doubles))

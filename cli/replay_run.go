@@ -105,8 +105,6 @@ func (r *replayRun) run(stop context.Context) error {
 		if err := r.again.pause(stop, e, r.intention()); err != nil {
 			return err
 		}
-		r.before, r.now = r.total(), counts{}
-		r.breaks++
 		r.seen.again()
 	}
 }
@@ -197,6 +195,10 @@ func (r *replayRun) take(p page) error {
 	case p.err != nil:
 		return p.err
 	case p.begun:
+		if r.begun {
+			r.before, r.now = r.total(), counts{}
+			r.breaks++
+		}
 		r.begun = true
 		r.bar.clear()
 		r.again.begun()

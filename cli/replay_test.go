@@ -77,7 +77,7 @@ func TestReplayPrintsTheRange(t *testing.T) {
 	to := &fake{}
 	code, lines, stderr := run(t, "", "replay", "--from", "2026-01-02T15:00:00Z", "--to", "2026-01-02T15:00:40Z", "--address", startStore(t, gateway))
 	if code != 0 || strings.Count(lines, "\n") != 40 || !strings.Contains(stderr, "done: printed 40 events; matched") ||
-		!strings.Contains(stderr, "broke off 1 time") || !strings.Contains(stderr, "trying again, to go on from 2026-01-02T15:") {
+		!strings.Contains(stderr, "broken off and gone on with 1 time") || !strings.Contains(stderr, "trying again, to go on from 2026-01-02T15:") {
 		t.Fatalf("%d %s%s", code, lines, stderr)
 	}
 	if result := runJSON(t, 0, lines, "--address", startFake(t, to)); result.Acknowledged != 40 {
@@ -265,7 +265,7 @@ func TestReplayBar(t *testing.T) {
 	r := &replayRun{position: base.Add(15 * time.Minute), now: counts{4000, 1000, 900}, began: time.Now().Add(-time.Minute)}
 	bar.since = time.Now().Add(-time.Second)
 	bar.show(r)
-	for _, want := range []string{"[#####---------------]", " 25%  at 2026-01-02T15:15:00Z", "matched 1,000 of 4,000 read", "republished 900", "about 3m0s left"} {
+	for _, want := range []string{"[#####---------------]", " 25%", "at 2026-01-02T15:15:00Z", "read 4,000  matched 1,000  republished 900"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in %q", want, out.String())
 		}
@@ -283,7 +283,7 @@ func TestReplayBar(t *testing.T) {
 		at   time.Time
 		want string
 	}{{base, "  0%"}, {base.Add(-time.Hour), "  0%"}, {base.Add(2 * time.Hour), "100%"}} {
-		if line := bar.line(counts{}, c.at, time.Minute); !strings.HasPrefix(line, c.want) || strings.Contains(line, "left") {
+		if line := newReplayBar(&out, true, true, base, base.Add(time.Hour), true).line(counts{}, c.at, base); !strings.HasPrefix(line, c.want) || strings.Contains(line, "left") {
 			t.Errorf("%q", line)
 		}
 	}
@@ -294,6 +294,25 @@ func TestReplayBar(t *testing.T) {
 	if quiet.period() != linePeriod || strings.ContainsAny(out.String(), "\r\x1b[") || !strings.HasSuffix(out.String(), "\n") {
 		t.Errorf("%q", out.String())
 	}
+}
+
+// The estimate follows the pace of the last seconds.
+func TestReplayBarEstimates(t *testing.T) {
+	bar := newReplayBar(nil, true, false, base, base.Add(time.Hour), false)
+	now := base.Add(24 * time.Hour)
+	position := base
+	at := func(seconds, minutes int, want time.Duration) {
+		t.Helper()
+		now, position = now.Add(time.Duration(seconds)*time.Second), position.Add(time.Duration(minutes)*time.Minute)
+		if left := bar.left(position, now).Round(time.Second); left != want {
+			t.Errorf("at %v: %v left, want %v", position, left, want)
+		}
+	}
+	at(5, 0, 0)
+	at(5, 10, 0)             // the first sign: the range begins with ten minutes of nothing
+	at(5, 5, 45*time.Second) // a minute a second
+	at(5, 5, 40*time.Second)
+	at(10, 1, 390*time.Second) // a minute in ten seconds
 }
 
 func TestGet(t *testing.T) {

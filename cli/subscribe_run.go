@@ -65,6 +65,8 @@ type subscription struct {
 	// overdue: no event has come for --until-idle, and it is not known yet whether the gateway is there: a heartbeat
 	// would show it.
 	overdue bool
+	// unwell: it was said that the gateway is not ready.
+	unwell bool
 }
 
 func newSubscription(c *subscribeCommand, conn *grpc.ClientConn, p *Program) *subscription {
@@ -245,8 +247,14 @@ func (s *subscription) flush() error {
 func (s *subscription) rest(ctx context.Context) error {
 	well, err := ready(ctx, s.health)
 	s.overdue = err != nil
-	if err == nil && well {
+	switch {
+	case err != nil:
+		return nil
+	case well:
 		return errIdle
+	case !s.unwell:
+		s.unwell = true
+		say(s.again.stderr, "gateway: %s: it says that it is not ready, so this is not taken for idle; waiting until it is\n", s.command.Address)
 	}
 	return nil
 }

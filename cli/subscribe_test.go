@@ -257,6 +257,9 @@ func TestUntilIdleTellsIdleFromDead(t *testing.T) {
 		case <-time.After(100 * time.Millisecond): // many times --until-idle
 		}
 		gateway.mu.Lock()
+		if strings.Count(stderr.String(), "not ready") != 1 && gateway.notServing {
+			t.Errorf("it does not say once that the gateway is not ready: %s", stderr.String())
+		}
 		mute := gateway.mute
 		gateway.notServing = false
 		gateway.mu.Unlock()
@@ -407,6 +410,32 @@ func TestLinesFitTheTerminal(t *testing.T) {
 	if !strings.Contains(out.String(), "2025-01-02 16:00:00.000") || !strings.Contains(out.String(), colourType+"t"+colourOff) {
 		t.Errorf("%q", out.String())
 	}
+}
+
+// Whatever an event has in it, it is one line that no terminal obeys.
+func FuzzTextLine(f *testing.F) {
+	f.Add("order.created", "/shop", "42", "1", []byte(`{"total":10}`), 80)
+	f.Add("\x1b[2J", "\u202e", "\r\n", "\u6f22\u0301", []byte("\xf0\x9f\x98\x80 \x1b]0;x\x07\n"), 40)
+	f.Add("", "", "", "", []byte("\xff\xc3"), -1)
+	f.Fuzz(func(t *testing.T, kind, source, subject, id string, data []byte, columns int) {
+		var out strings.Builder
+		printer := newEventPrinter(&out, false, true).(*textEvents)
+		printer.columns = func() int { return columns }
+		if err := printer.print(&eventv1.Event{Type: kind, Source: source, Subject: subject, Id: id, Data: data}); err != nil {
+			t.Fatal(err)
+		}
+		if err := printer.flush(); err != nil {
+			t.Fatal(err)
+		}
+		line, rest, ended := strings.Cut(out.String(), "\n")
+		fixed := 12 // the time
+		for _, w := range printer.widths {
+			fixed += 2 + w
+		}
+		if !ended || rest != "" || printable(line) != line || cellsOf(line) > max(columns, fixed+2+minData) {
+			t.Errorf("%d columns, %d cells: %q", columns, cellsOf(line), out.String())
+		}
+	})
 }
 
 func TestShellLine(t *testing.T) {

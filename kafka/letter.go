@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/protobuf/proto"
@@ -30,10 +31,14 @@ type Letter struct {
 	Time, Received time.Time
 	// Key is the event's partition key; nil when it has none.
 	Key []byte
-	// Raw is the event as it was received. Not a copy.
+	// Raw is the event as it was received, of a record of a source topic its value. Not a copy.
 	Raw []byte
-	// Event is what Raw encodes; nil when it is no valid message.
+	// Source is where the letter was, if it was a record of a source topic: "topic/partition/offset".
+	Source string
+	// Event is the event; nil when the letter is none.
 	Event *eventv1.Event
+	// encoded: Raw is Event.
+	encoded bool
 }
 
 // ReadDeadLetter reads a record of the dead-letter topic. With an error, the
@@ -62,6 +67,8 @@ func ReadDeadLetter(r *kgo.Record) (Letter, error) {
 			l.Client = text(h.Value)
 		case headerLetterTopic:
 			l.Topic = text(h.Value)
+		case headerLetterSource:
+			l.Source = text(h.Value)
 		case headerLetterID:
 			l.ID = text(h.Value)
 		}
@@ -69,10 +76,41 @@ func ReadDeadLetter(r *kgo.Record) (Letter, error) {
 	if !isLetter {
 		return l, fmt.Errorf("record at offset %d of %s-%d: %w", r.Offset, r.Topic, r.Partition, ErrNotADeadLetter)
 	}
-	if isEvent {
+	switch {
+	case isEvent:
 		l.setEvent()
+	case l.Source != "":
+		l.setCloudEvent(r)
 	}
 	return l, nil
+}
+
+// setCloudEvent reads what was a CloudEvent in binary mode. With text that is not valid, or without a number of headers
+// that would fit an event, it is none that could be sent again as it is.
+func (l *Letter) setCloudEvent(r *kgo.Record) {
+	for i := range r.Headers {
+		if !utf8.Valid(r.Headers[i].Value) || !utf8.ValidString(r.Headers[i].Key) {
+			return
+		}
+	}
+	if ev, err := EventFromRecord(r); err == nil && utf8.Valid(r.Key) {
+		l.Event = ev
+	}
+}
+
+// Encoded is the event as an encoded event.v1.Event; nil when the letter is no event.
+func (l *Letter) Encoded() []byte {
+	if l.Event == nil {
+		return nil
+	}
+	if l.encoded {
+		return l.Raw
+	}
+	b, err := proto.Marshal(l.Event)
+	if err != nil {
+		return nil // not with texts that are valid
+	}
+	return b
 }
 
 // setEvent reads the event in full, with what a subscriber would not get (cursor, unknown fields, a time out of
@@ -82,7 +120,7 @@ func (l *Letter) setEvent() {
 	if proto.Unmarshal(l.Raw, ev) != nil {
 		return
 	}
-	l.Event = ev
+	l.Event, l.encoded = ev, true
 	if l.ID == "" {
 		l.ID = ev.Id
 	}

@@ -2,9 +2,11 @@ package kafka
 
 // A dead letter as a Kafka record, whatever KAFKA_RECORD_FORMAT says: the value
 // is the event as it was received, byte by byte, and headers say why it was
-// refused. Letters are rare: here things are allocated.
+// refused. One that was a record of a source topic keeps its key and its headers,
+// too. Letters are rare: here things are allocated.
 
 import (
+	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -24,6 +26,12 @@ const (
 	headerLetterClient  = "dlq_client"
 	headerLetterTopic   = "dlq_topic"
 	headerLetterID      = "dlq_id"
+	// headerLetterSource is there when the letter was a record of a source topic: "topic/partition/offset".
+	headerLetterSource = "dlq_source"
+	// headerLetterNull says that the record's value was null. The letter's is empty: null would delete letters.
+	headerLetterNull = "dlq_null_value"
+
+	letterPrefix = "dlq_"
 
 	// bytesContentType marks letters that are no event.
 	bytesContentType = "application/octet-stream"
@@ -40,6 +48,9 @@ func (r *record) fillLetter(ev *stages.Event) {
 	if r.kafka.Value = ev.Letter.Raw; r.kafka.Value == nil {
 		r.kafka.Value = emptyValue
 	}
+	if was := ev.Letter.Record; was != nil {
+		r.kafka.Key = was.Key
+	}
 	r.kafka.Headers = letterHeaders(ev)
 	r.costAndFlags |= oversized // so that the record lets go of them as soon as franz-go has given it back
 }
@@ -53,12 +64,23 @@ func letterHeaders(ev *stages.Event) []kgo.RecordHeader {
 		contentType = bytesContentType
 	}
 	headers := make([]kgo.RecordHeader, 0, 9)
+	was := letter.Record
+	if was != nil {
+		headers = originalHeaders(was)
+	}
 	add := func(name, value string) {
 		if value != "" {
 			headers = append(headers, kgo.RecordHeader{Key: name, Value: []byte(value)})
 		}
 	}
-	add(headerContentType, contentType)
+	if was == nil {
+		add(headerContentType, contentType)
+	} else {
+		add(headerLetterSource, fmt.Sprintf("%s/%d/%d", was.Topic, was.Partition, was.Offset))
+		if was.Value == nil {
+			add(headerLetterNull, "true")
+		}
+	}
 	add(headerLetterReason, v.Reason.String())
 	add(headerLetterStage, v.Stage.String())
 	add(headerLetterMessage, letterMessage(v))
@@ -76,6 +98,17 @@ func letterHeaders(ev *stages.Event) []kgo.RecordHeader {
 	// too long would only mislead.
 	if id := ev.ID.Value; len(id) <= stages.MaxAttributeBytes && utf8.Valid(id) {
 		add(headerLetterID, string(id))
+	}
+	return headers
+}
+
+// originalHeaders are all headers of a record that was refused, without what an earlier refusal said.
+func originalHeaders(was *stages.Record) []kgo.RecordHeader {
+	headers := make([]kgo.RecordHeader, 0, len(was.Headers)+11)
+	for _, h := range was.Headers {
+		if !strings.HasPrefix(h.Name, letterPrefix) {
+			headers = append(headers, kgo.RecordHeader{Key: h.Name, Value: h.Value})
+		}
 	}
 	return headers
 }
@@ -116,7 +149,11 @@ func bounded(s string, n int) string {
 
 // letterSize is EncodedSize of a dead event.
 func letterSize(ev *stages.Event) int {
-	size := batchOverhead + recordOverhead + lengthMax + len(keyOf(ev)) + lengthMax + len(ev.Letter.Raw)
+	key := keyOf(ev)
+	if was := ev.Letter.Record; was != nil {
+		key = was.Key
+	}
+	size := batchOverhead + recordOverhead + lengthMax + len(key) + lengthMax + len(ev.Letter.Raw)
 	for _, h := range letterHeaders(ev) {
 		size += 2*lengthMax + len(h.Key) + len(h.Value)
 	}

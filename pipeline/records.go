@@ -112,3 +112,9 @@ func (p *Pipeline) pause(ctx context.Context, retry time.Duration) error {
 		return ErrDraining
 	}
 }
+
+// Entry is an entrance of its own for a sequence of messages whose order counts: Submit into one lane.
+func (p *Pipeline) Entry() (submit func(m *stages.Message)) {
+	lane := p.Lane()
+	return func(m *stages.Message) { p.Submit(lane, m) }
+}

@@ -302,13 +302,15 @@ func (h *harness) close() {
 			}
 		}
 	}
-	t := h.p.Totals(stages.FromGRPC)
-	sum := uint64(0)
-	for _, n := range t.Outcomes {
-		sum += n
-	}
-	if t.Outcomes[stages.Pending] != 0 || sum != t.Accepted {
-		h.t.Errorf("accounting: accepted %d, outcomes %v", t.Accepted, t.Outcomes)
+	for origin := range stages.Origins {
+		t := h.p.Totals(origin)
+		sum := uint64(0)
+		for _, n := range t.Outcomes {
+			sum += n
+		}
+		if t.Outcomes[stages.Pending] != 0 || sum != t.Accepted {
+			h.t.Errorf("accounting of %v: accepted %d, outcomes %v", origin, t.Accepted, t.Outcomes)
+		}
 	}
 }
 

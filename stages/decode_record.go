@@ -227,9 +227,9 @@ func (e *Event) setTime(t time.Time) {
 	e.Size += encodedTime
 }
 
-// setMetadata is scanMetadata for an entry that was read: at most one over the bound is kept, which validate refuses.
+// setMetadata is scanMetadata for an entry that was read.
 func (e *Event) setMetadata(p Pair) {
-	if len(e.Metadata) > MaxMetadataEntries {
+	if len(e.Metadata) == keptMetadata {
 		return // refused anyway: no more searches
 	}
 	for i := range e.Metadata {

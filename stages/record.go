@@ -25,7 +25,7 @@ type Record struct {
 	Partition int32
 	Offset    int64
 	// Marks are metadata entries that the event gets, in place of those of the same names. They do not count
-	// for what the API allows an event.
+	// for what the API allows an event. At most MaxMarks.
 	Marks []Pair
 }
 
@@ -129,4 +129,11 @@ func (f *Flow) note(at int64, v *Verdict) {
 	if v.Outcome == Unknown || v.Outcome == Refused && (f.strict || v.Retry() != 0) {
 		f.Break(at)
 	}
+}
+
+// PartitionKey is the partition key of the record's event, before any rule; nil when it has none, or is no event.
+func (r *Record) PartitionKey() []byte {
+	var e Event
+	e.readRecord(r)
+	return e.PartitionKey.Value
 }

@@ -32,6 +32,12 @@ const (
 // MaxMetadataEntries bounds an event's metadata (design of the API).
 const MaxMetadataEntries = 64
 
+// MaxMarks bounds the Marks of a Record.
+const MaxMarks = 4
+
+// keptMetadata is how many entries decode keeps: with every mark in the place of one, there is still one too many.
+const keptMetadata = MaxMetadataEntries + MaxMarks + 1
+
 // tagAt reads the tag at b[i:]. end is the position behind it, 0 when the bytes are not a tag.
 func tagAt(b []byte, i int) (number protowire.Number, wire protowire.Type, end int) {
 	if c := b[i]; c < 0x80 { // fields 1 to 15: all of ours
@@ -266,8 +272,9 @@ func (e *Event) scanTimestamp(b []byte) bool {
 }
 
 // scanMetadata reads one map entry (key=1, value=2). A key that was there
-// before is replaced. At most one entry over the bound is kept: enough for
-// validate to refuse the event, and the search stays short whatever is sent.
+// before is replaced. A few entries over the bound are kept: enough for validate
+// to refuse the event, with marks that take the place of some, and the search
+// stays short whatever is sent.
 func (e *Event) scanMetadata(b []byte) bool {
 	p := Pair{Name: b[:0], Value: b[:0]}
 	for i := 0; i < len(b); {
@@ -298,7 +305,7 @@ func (e *Event) scanMetadata(b []byte) bool {
 			return putText(&e.Metadata[i].Value, p.Value)
 		}
 	}
-	if len(e.Metadata) <= MaxMetadataEntries {
+	if len(e.Metadata) < keptMetadata {
 		e.Metadata = append(e.Metadata, p)
 	}
 	return true

@@ -106,8 +106,8 @@ func TestRefusedSchemas(t *testing.T) {
 			m := newMemory()
 			m.add("events-value", c.language, c.definition)
 			cfg := config()
-			cfg.Timeout = MaxTimeout // a busy machine takes a second for the largest
-			h := start(t, cfg, m)
+			cfg.Timeout = time.Minute // a busy machine takes a second for the largest, and eight with the race detector
+			h := begin(t, cfg, m)
 			d := mustRefuse(t, h.settle(event(good)), stages.SchemaInvalid)
 			if !strings.Contains(d.Message, c.message) || !strings.Contains(d.Message, "events-value") || len(d.Message) > 2*maxMessage {
 				t.Errorf("message %q, want it short and with %q", d.Message, c.message)

@@ -158,6 +158,12 @@ func start(t testing.TB, cfg Config, r Registry) *harness {
 	if problems := cfg.Validate(); len(problems) > 0 {
 		t.Fatal(problems)
 	}
+	return begin(t, cfg, r)
+}
+
+// begin is start with settings that nobody can make: a longer timeout, for tests that are not about it.
+func begin(t testing.TB, cfg Config, r Registry) *harness {
+	t.Helper()
 	h := &harness{Cache: New(cfg, r, Options{Topic: "events"}), woken: make(chan struct{}, 1000)}
 	h.worker = h.NewWorker(func() { h.woken <- struct{}{} })
 	t.Cleanup(h.Close)

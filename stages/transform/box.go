@@ -58,12 +58,12 @@ func (s *slab[T]) put(v T) *T {
 	return p
 }
 
-// take hands out n places side by side. Appending to them copies.
+// take hands out n places side by side. Appending to them copies. No slice is nil, which gojq's del would make null of.
 func (s *slab[T]) take(n int) []T {
 	if n > maxSlab/4 {
 		return make([]T, n)
 	}
-	if s.used+n > len(s.all) {
+	if s.used+n > len(s.all) || s.all == nil {
 		s.all, s.used = make([]T, min(max(2*len(s.all), 32, 2*n), maxSlab)), 0
 	}
 	s.used += n

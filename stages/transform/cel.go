@@ -1,14 +1,14 @@
 package transform
 
 // CEL (cel-go): a program is one expression. What bounds it is in cel_guards.go,
-// what values are in cel_values.go, and what becomes of them in cel_writer.go.
+// cel_rates.go and cel_patterns.go, what values are in cel_values.go, and what
+// becomes of them in cel_writer.go.
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -19,7 +19,7 @@ import (
 )
 
 // celCost is the most that one evaluation may cost in CEL's own units: about one a step, 13 for an item of a list that
-// map makes, a tenth a byte of text that is read. What this bounds is memory; the clock is there for time: 10^7 units
+// map makes, a tenth a byte of text that is read. What this bounds is memory; the meter is there for time: 10^7 units
 // take half a second at least.
 const celCost = 10_000_000
 
@@ -97,20 +97,21 @@ type celRun struct {
 
 func (r *celRun) plan(p *celProgram) error {
 	r.limits = p.limits
-	r.machine.setting = " (TRANSFORM_TIMEOUT)"
 	return r.machine.plan(p.language, p.checked, p.limits, celCost)
 }
 
-func (r *celRun) eval(ctx context.Context, e *env) (output, error) {
+// eval implements run. The program asks the run's own meter, so the context is not needed.
+func (r *celRun) eval(_ context.Context, e *env) (output, error) {
 	r.env = e
-	value, err := r.machine.run(ctx, r, r.limits.timeout)
+	r.machine.meter.start(r.limits.timeout, e)
+	value, err := r.machine.run(r)
 	if err != nil {
 		return output{}, err
 	}
 	if raw, ok := value.(types.Bytes); ok {
 		return output{text: raw, isText: true}, nil
 	}
-	w := celWriter{room: r.limits.output, clock: &r.machine.clock}
+	w := celWriter{room: r.limits.output, meter: &r.machine.meter}
 	native, err := w.native(value)
 	if err != nil {
 		return output{}, err
@@ -127,16 +128,15 @@ type celMachine struct {
 	most uint64
 	// used counts the cost of an evaluation; unused is what it begins with.
 	used, unused *cost.Tracker
-	// clock tells when the time is up, setting what sets the time.
-	clock   celClock
-	setting string
+	// meter tells when the time is up; whoever runs the machine starts it.
+	meter meter
 }
 
-// plan makes the machine ready. more decorate the program after what keeps it within its bounds.
+// plan makes the machine ready. more decorate the program before what keeps it within its bounds.
 func (m *celMachine) plan(language *cel.Env, checked *cel.Ast, l limits, most uint64, more ...interpreter.InterpretableDecoratorV2) error {
 	tree := checked.NativeRep()
 	options := []cel.ProgramOption{cel.CostLimit(most), celCosts(), cel.EvalOptions(cel.OptOptimize)}
-	for _, decorate := range append(celDecorators(language, tree, l, &m.clock), more...) {
+	for _, decorate := range append(more, celDecorators(language, tree, l, &m.meter)...) {
 		options = append(options, cel.CustomDecoratorV2(decorate))
 	}
 	var err error
@@ -145,9 +145,8 @@ func (m *celMachine) plan(language *cel.Env, checked *cel.Ast, l limits, most ui
 	return err
 }
 
-// run evaluates the program, with the names of its variables from names. ctx ends at the timeout.
-func (m *celMachine) run(ctx context.Context, names interpreter.Activation, timeout time.Duration) (ref.Val, error) {
-	m.clock = celClock{ctx: ctx, timeout: timeout, setting: m.setting}
+// run evaluates the program, with the names of its variables from names.
+func (m *celMachine) run(names interpreter.Activation) (ref.Val, error) {
 	frame, err := interpreter.NewExecutionFrame(names)
 	if err != nil {
 		return nil, err
@@ -162,6 +161,9 @@ func (m *celMachine) run(ctx context.Context, names interpreter.Activation, time
 		m.used = used
 		m.unused, _ = used.Clone() // never fails
 	}
+	if err == nil {
+		err = m.meter.spent // || and all go on behind an error, and may do without what was refused
+	}
 	if err != nil {
 		return nil, m.explain(err)
 	}
@@ -173,7 +175,9 @@ func (m *celMachine) explain(err error) error {
 	var cancelled interpreter.EvalCancelledError
 	switch {
 	case errors.Is(err, interpreter.InterruptError{}):
-		return m.clock.problem()
+		return m.meter.spent
+	case errors.As(err, &cancelled) && m.meter.spent != nil: // cel-go counts what was refused as if it had been done
+		return m.meter.spent
 	case errors.As(err, &cancelled):
 		return fmt.Errorf("%w: the program takes more than %d steps", errLimit, m.most)
 	}
@@ -190,35 +194,6 @@ func init() {
 	// cel-go has one error value for all values of a wrong type, and writes the place into it that met it first. Set
 	// it once, before there are workers, so that they only read it.
 	types.LabelErrNode(-1, types.NoSuchOverloadErr())
-}
-
-// celClock is looked at every 16th time that somebody asks: a look takes as long as two rounds of a comprehension that
-// do little, and 16 that work on a megabyte each take some 20 ms.
-type celClock struct {
-	ctx   context.Context
-	asked uint
-	// late stays: all and exists go on behind an error of a round, and each of their rounds would begin the
-	// comprehensions in it anew.
-	late    bool
-	timeout time.Duration
-	setting string
-}
-
-func (c *celClock) problem() error {
-	return fmt.Errorf("%w: the program takes more than %v for one event%s", errLimit, c.timeout, c.setting)
-}
-
-// over reports whether the time is up.
-func (c *celClock) over() bool {
-	if c.asked++; c.asked%16 == 0 {
-		return c.look()
-	}
-	return c.late
-}
-
-func (c *celClock) look() bool {
-	c.late = c.late || c.ctx.Err() != nil
-	return c.late
 }
 
 // ResolveName implements interpreter.Activation.

@@ -36,6 +36,12 @@ func celOptions() []cel.EnvOption {
 		cel.OptionalTypes(),
 		ext.Strings(), ext.Math(), ext.Sets(), ext.Encoders(), ext.Lists(ext.ListsMaxRangeSize(celItems)),
 		ext.TwoVarComprehensions(), ext.Bindings(),
+		// json.encode copies a list once for each list that it is in, YAML has values that stand for others, and what
+		// json.parse costs cel-go does not know: it is more than any limit.
+		celWithout("json.encode", "json_encode_dyn", cel.StringType, cel.DynType),
+		celWithout("json.parse", "json_parse_string", cel.OptionalType(cel.DynType), cel.StringType),
+		celWithout("yaml.encode", "yaml_encode_dyn", cel.StringType, cel.DynType),
+		celWithout("yaml.parse", "yaml_parse_string", cel.OptionalType(cel.DynType), cel.StringType),
 		cel.Variable("data", cel.DynType),
 		cel.Variable("metadata", cel.MapType(cel.StringType, cel.StringType)),
 		cel.Variable("time", cel.TimestampType),
@@ -45,6 +51,11 @@ func celOptions() []cel.EnvOption {
 		options = append(options, cel.Variable(name, cel.StringType))
 	}
 	return options
+}
+
+// celWithout takes a library's function from the language.
+func celWithout(name, overload string, out, in *cel.Type) cel.EnvOption {
+	return cel.Function(name, cel.Overload(overload, []*cel.Type{in}, out), cel.DisableDeclaration(true))
 }
 
 func celFunctions(adapter *celAdapter) []cel.EnvOption {

@@ -7,10 +7,11 @@ package transform
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
+	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/functions"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
@@ -19,20 +20,24 @@ import (
 	"cel.dev/cel-go/interpreter"
 )
 
-// The bounds of one call, each about 20 ms of work at most, beyond which nobody looks at the clock.
+// celItems bounds lists that are put together, and what is looked through in one call: some 20 ms, beyond which nobody
+// looks at the clock.
+const celItems = 500_000
+
+// What calls take for an item, in steps of the meter (10 ns). BenchmarkCELWeights holds them against the clock.
 const (
-	// celItems bounds lists that are put together, and what is looked through in one call.
-	celItems = 500_000
-	// celPairs bounds the comparisons of each item with each.
-	celPairs = 2_000_000
-	// celMatch bounds bytes of text times steps of a pattern.
-	celMatch = 10_000_000
-	// celPattern bounds a pattern in steps, and in bytes.
-	celPattern = 1000
+	celOrder   = 16 // a comparison of sort
+	celPair    = 4  // a comparison of sets
+	celLook    = 6  // an item that is compared to one value
+	celBoth    = 10 // an item that is weighed, and compared to another
+	celFlat    = 12 // an item that flatten moves
+	celPiece   = 4  // a piece that split finds
+	celSwap    = 2  // a text that replace finds
+	celPrinted = 25 // an item that join and format write
 )
 
 // celGuard reports why a call with these arguments is too much work; nil when it is not.
-type celGuard func(args []ref.Val) error
+type celGuard func(m *meter, args []ref.Val) error
 
 // celGuards are the calls to look at. text is the most bytes of a string.
 func celGuards(text int) map[string]celGuard {
@@ -42,54 +47,62 @@ func celGuards(text int) map[string]celGuard {
 		}
 		return nil
 	}
-	return map[string]celGuard{
-		operators.Add: func(args []ref.Val) error {
-			if err := few("a list", size(args[0])+size(args[1])); err != nil {
+	guards := map[string]celGuard{
+		operators.Add: func(_ *meter, args []ref.Val) error {
+			return firstError(few("a list", size(args[0])+size(args[1])), made("+", length(args[0])+length(args[1])))
+		},
+		"lists.range": func(m *meter, args []ref.Val) error {
+			n, _ := args[0].(types.Int)
+			return firstError(few("a list", int(n)), m.work(int(n)/4))
+		},
+		operators.Equals:    seen("a comparison", celBoth),
+		operators.NotEquals: seen("a comparison", celBoth),
+		operators.In: func(m *meter, args []ref.Val) error {
+			if _, names := args[1].(traits.Mapper); names {
+				return nil // it looks for one name
+			}
+			if size(args[0]) == 0 {
+				return m.workOn("a search", celLook*size(args[1]))
+			}
+			return seen("a search", celBoth)(m, args)
+		},
+		"flatten":               seen("flatten", celFlat),
+		"sort":                  ordering,
+		"@sortByAssociatedKeys": ordering,
+		"matches":               nil, // celMatches
+		"replace": func(m *meter, args []ref.Val) error {
+			s, old, with := str(args[0]), str(args[1]), str(args[2])
+			times := strings.Count(s, old)
+			if err := made("replace", len(s)+multiply(times, max(0, len(with)-len(old)))); err != nil {
 				return err
 			}
-			return made("+", length(args[0])+length(args[1]))
+			return m.workOn("replace", len(s)+celSwap*times)
 		},
-		"lists.range": func(args []ref.Val) error {
-			n, _ := args[0].(types.Int)
-			return few("a list", int(n))
-		},
-		operators.Equals:        seen("a comparison"),
-		operators.NotEquals:     seen("a comparison"),
-		operators.In:            seen("a search"),
-		"flatten":               seen("flatten"),
-		"sort":                  seen("sort"),
-		"@sortByAssociatedKeys": seen("sort"),
-		"distinct":              paired("distinct"),
-		"sets.contains":         paired("sets.contains"),
-		"sets.equivalent":       paired("sets.equivalent"),
-		"sets.intersects":       paired("sets.intersects"),
-		"replace": func(args []ref.Val) error {
-			s, old, with := str(args[0]), str(args[1]), str(args[2])
-			if len(with) <= len(old) {
-				return nil
-			}
-			return made("replace", len(s)+multiply(strings.Count(s, old), len(with)-len(old)))
-		},
-		"join": func(args []ref.Val) error {
+		"join": func(m *meter, args []ref.Val) error {
 			w := weigh(args[0], celItems)
 			if len(args) > 1 {
 				w.bytes += multiply(size(args[0]), len(str(args[1])))
 			}
-			return made("join", w.bytes)
+			return firstError(few("join", w.items), made("join", w.bytes), m.workOn("join", celPrinted*w.items+w.bytes/16))
 		},
-		"format": func(args []ref.Val) error {
+		"format": func(m *meter, args []ref.Val) error {
 			w := weigh(args[1], celItems)
-			if err := few("format", w.items); err != nil {
-				return err
-			}
-			return made("format", len(str(args[0]))+w.bytes)
+			n := len(str(args[0])) + w.bytes
+			return firstError(few("format", w.items), made("format", n), m.workOn("format", celPrinted*w.items+n/4))
 		},
-		"matches": matched,
-		"split": func(args []ref.Val) error {
+		"split": func(m *meter, args []ref.Val) error {
 			const header = 32 // bytes of a string and of what points to it
-			return made("split", multiply(header, 1+strings.Count(str(args[0]), str(args[1])))/8)
+			s := str(args[0])
+			parts := 1 + strings.Count(s, str(args[1]))
+			return firstError(made("split", multiply(header, parts)/8), m.workOn("split", len(s)/8+celPiece*parts))
 		},
+		"indexOf":     found("indexOf"),
+		"lastIndexOf": found("lastIndexOf"),
 	}
+	for _, name := range strings.Fields("distinct sets.contains sets.equivalent sets.intersects hasAll hasAny hasOnly hasExactly") {
+		guards[name] = paired(name)
+	}
+	return guards
 }
 
 // few bounds the items of what is made.
@@ -100,44 +113,53 @@ func few(what string, items int) error {
 	return nil
 }
 
-// seen bounds the items that are looked at.
-func seen(what string) celGuard {
-	return func(args []ref.Val) error {
+// seen is for calls that look at each item, for that many steps.
+func seen(what string, each int) celGuard {
+	return func(m *meter, args []ref.Val) error {
 		for _, arg := range args {
-			if weigh(arg, celItems).work() > celItems {
+			n := weigh(arg, celItems).work()
+			if n > celItems {
 				return fmt.Errorf("%w: %s of more than %d items", errLimit, what, celItems)
+			}
+			if err := m.workOn(what, each*n); err != nil {
+				return err
 			}
 		}
 		return nil
 	}
 }
 
-// paired bounds the comparisons of each item of the first list with each of the last.
+// ordering is for sort and sortBy: the last argument is what is compared.
+func ordering(m *meter, args []ref.Val) error {
+	keys := args[len(args)-1]
+	if err := m.workOn("sort", celOrder*size(keys)*bits.Len(uint(size(keys)))); err != nil {
+		return err
+	}
+	return seen("sort", celLook)(m, args) // texts may have much in common
+}
+
+// paired is for calls that compare each item of the first list with each of the last, deeply.
 func paired(what string) celGuard {
-	return func(args []ref.Val) error {
-		last := args[len(args)-1]
-		if multiply(size(args[0]), weigh(last, celPairs).work()) > celPairs {
-			return fmt.Errorf("%w: %s of lists of %d and %d items", errLimit, what, size(args[0]), size(last))
+	return func(m *meter, args []ref.Val) error {
+		each := multiply(celPair, weigh(args[len(args)-1], celItems).work())
+		if len(args) == 1 {
+			each /= 2 // with those before it
 		}
-		return nil
+		return m.workOn(what, multiply(size(args[0]), each))
 	}
 }
 
-// matched bounds patterns that are not in the program's text (those are compiled once), and what they run over.
-func matched(args []ref.Val) error {
-	text, pattern := str(args[0]), str(args[1])
-	steps := len(pattern)
-	if steps <= celPattern {
-		n, err := types.RegexProgramSize(pattern)
-		if err != nil {
-			return err
+// found is for calls that look for a text where it may begin, letter by letter.
+func found(what string) celGuard {
+	return func(m *meter, args []ref.Val) error {
+		s, sought := str(args[0]), str(args[1])
+		starts := 0
+		if sought != "" {
+			_, first := utf8.DecodeRuneInString(sought)
+			starts = strings.Count(s, sought[:first])
 		}
-		steps = n
+		return m.workOn(what, 2*len(s)+multiply(starts, len(sought))/8)
 	}
-	if steps > celPattern || multiply(steps, len(text)) > celMatch {
-		return fmt.Errorf("%w: a pattern of %d steps over %d bytes", errLimit, steps, len(text))
-	}
-	return nil
 }
 
 // str is a string argument; empty for anything else, which the call itself refuses.
@@ -209,114 +231,17 @@ func (l *load) add(v ref.Val, most int) {
 	}
 }
 
-// celDecorators put the guards around calls, give calls doubles for exact numbers, and look at the clock in each round
-// of a comprehension.
-func celDecorators(language *cel.Env, tree *ast.AST, l limits, clock *celClock) []interpreter.InterpretableDecoratorV2 {
-	guards := celGuards(4 * l.output)
-	rounds := map[int64]bool{} // conditions of comprehensions
-	for _, e := range ast.MatchDescendants(ast.NavigateAST(tree), ast.KindMatcher(ast.ComprehensionKind)) {
-		rounds[e.AsComprehension().LoopCondition().ID()] = true
-	}
-	loose := map[int64]bool{} // arguments that may be an exact number
-	heavy := map[int64]bool{} // calls whose arguments may be heavy
-	for _, e := range ast.MatchDescendants(ast.NavigateAST(tree), ast.KindMatcher(ast.CallKind)) {
-		call := e.AsCall()
-		args := call.Args()
-		if call.IsMemberFunction() {
-			args = append([]ast.Expr{call.Target()}, args...)
-		}
-		for _, arg := range args {
-			if celCounts(call.FunctionName()) && celMayBe(tree.GetType(arg.ID()), types.DoubleKind) && celVaries(arg) {
-				loose[arg.ID()] = true
-			}
-		}
-		heavy[e.ID()] = guards[call.FunctionName()] != nil && celHeavy(tree, call.FunctionName(), args)
-	}
-	literals := newCELLiterals(tree, language.CELTypeAdapter().(*celAdapter))
-	return []interpreter.InterpretableDecoratorV2{
-		literals.decorate,
-		func(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
-			if call, ok := i.(interpreter.InterpretableCall); ok && heavy[call.ID()] {
-				return celGuarded(language, call, guards[call.Function()], clock)
-			}
-			return i, nil
-		},
-		func(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
-			if rounds[i.ID()] {
-				return celRound{i, clock}, nil
-			}
-			if _, ok := i.(interpreter.InterpretableConst); !ok && loose[i.ID()] {
-				return celDouble{i}, nil
-			}
-			return i, nil
-		},
-	}
-}
-
-// celCounts reports whether a function counts with its arguments, rather than move them.
-func celCounts(function string) bool {
-	switch function {
-	case operators.Add, operators.Subtract, operators.Multiply, operators.Divide, operators.Modulo, operators.Negate,
-		operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals, "int", "uint", "double":
-		return true
-	}
-	return strings.HasPrefix(function, "math.")
-}
-
-// celVaries reports whether an argument has anything of the event: what is constant, cel-go computes at start.
-func celVaries(e ast.Expr) bool {
-	varies := false
-	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) { varies = varies || e.Kind() == ast.IdentKind }))
-	return varies
-}
-
-// celMayBe reports whether a value of the checked type may be of a kind when the program runs.
-func celMayBe(t *types.Type, kinds ...types.Kind) bool {
-	for _, kind := range kinds {
-		if t.Kind() == kind {
-			return true
-		}
-	}
-	switch t.Kind() {
-	case types.DynKind, types.AnyKind, types.TypeParamKind, types.OpaqueKind:
-		return true
-	}
-	return false
-}
-
-// celHeavy reports whether a call's guard has anything to look at: operators have scalars mostly.
-func celHeavy(tree *ast.AST, function string, args []ast.Expr) bool {
-	may := func(e ast.Expr, kinds ...types.Kind) bool { return celMayBe(tree.GetType(e.ID()), kinds...) }
-	switch function {
-	case operators.Add: // what a literal adds in a loop, the loop's cost bounds
-		return may(args[0], types.ListKind, types.StringKind, types.BytesKind) &&
-			may(args[1], types.ListKind, types.StringKind, types.BytesKind) &&
-			args[1].Kind() != ast.ListKind && args[1].Kind() != ast.LiteralKind
-	case operators.Equals, operators.NotEquals:
-		return may(args[0], types.ListKind, types.MapKind) && may(args[1], types.ListKind, types.MapKind)
-	case operators.In:
-		return may(args[0], types.ListKind, types.MapKind)
-	}
-	return true
-}
-
 // celGuarded is the call behind its guard.
-func celGuarded(language *cel.Env, call interpreter.InterpretableCall, g celGuard, clock *celClock) (
-	interpreter.InterpretableV2, error) {
+func celGuarded(language *cel.Env, call interpreter.InterpretableCall, g celGuard, m *meter) (interpreter.InterpretableV2, error) {
 	body, err := celBody(language, call)
 	if err != nil {
 		return nil, err
 	}
-	ask := clock.look // these take their time
-	switch call.Function() {
-	case operators.Add, operators.Equals, operators.NotEquals, operators.In:
-		ask = clock.over
-	}
 	return interpreter.NewCall(call.ID(), call.Function(), call.OverloadID(), call.Args(), func(args ...ref.Val) ref.Val {
-		if ask() {
+		if m.step() != nil {
 			return types.WrapErr(interpreter.InterruptError{})
 		}
-		if err := g(args); err != nil {
+		if err := g(m, args); err != nil {
 			return types.WrapErr(err)
 		}
 		return body(args...)
@@ -374,12 +299,12 @@ func (d celDouble) Eval(a interpreter.Activation) ref.Val {
 // celRound is the condition of a comprehension.
 type celRound struct {
 	interpreter.InterpretableV2
-	clock *celClock
+	meter *meter
 }
 
 // Exec implements interpreter.InterpretableV2.
 func (r celRound) Exec(frame *interpreter.ExecutionFrame) ref.Val {
-	if r.clock.over() {
+	if r.meter.step() != nil {
 		return types.WrapErr(interpreter.InterruptError{})
 	}
 	return r.InterpretableV2.Exec(frame)

@@ -60,7 +60,7 @@ func asPlainCEL(t interface{ Fatalf(string, ...any) }, plain *cel.Env, source, d
 	value, _, failure := reference.Eval(map[string]any{"data": read, "type": e.typ, "client": e.client, "metadata": e.metadata()})
 	want := ""
 	if failure == nil {
-		w := celWriter{room: l.output, clock: &celClock{ctx: context.Background()}}
+		w := celWriter{room: l.output, meter: unhurried(l)}
 		native, err := w.native(value)
 		if failure = err; err == nil {
 			want = encoded(native)

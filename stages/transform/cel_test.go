@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -152,6 +153,9 @@ func TestCELRefuses(t *testing.T) {
 		{`nope`, `1:1: undeclared reference to 'nope'`},
 		{"1 +\n nope", `2:2: undeclared reference to 'nope'`},
 		{`id + 1`, `1:4: found no matching overload for '_+_'`},
+		{`yaml.parse(id)`, `undeclared reference to 'yaml.parse'`},
+		{`json.parse(id)`, `undeclared reference to 'json.parse'`},
+		{`json.encode(data)`, `undeclared reference to 'json.encode'`},
 		{strings.Repeat("(", 2000) + "1" + strings.Repeat(")", 2000), `recursion`},
 		{strings.Repeat("1+", maxSource), `bytes`},
 	} {
@@ -229,6 +233,15 @@ func TestCELLimits(t *testing.T) {
 		"merge again and again":                `lists.range(100000).map(x, merge(data, {"x": x}))`,
 		"the event again and again":            `lists.range(500000).map(x, x)`,
 		"two variables":                        `data.n.transformMap(i, v, data.n.transformMap(j, w, i + j))`,
+		"a constant pattern":                   `data.text.matches("(.{0,30}x){20}$")`,
+		"constant patterns":                    strings.Repeat(`data.text.matches("[a-z ]+c$") || `, 40) + "false",
+		"sort":                                 `data.n.sort()`,
+		"a search, letter by letter":           `data.text.indexOf("` + strings.Repeat("a", 200) + `b")`,
+		"a search, backwards":                  `data.text.lastIndexOf("a` + strings.Repeat("b", 200) + `")`,
+		"lists, each with each":                `lists.range(1500).hasExactly(lists.range(1500))`,
+		"quotes, one after the other":          strings.Repeat(`strings.quote(data.text).size() + `, 60) + "1",
+		"letters, one after the other":         `data.text` + strings.Repeat(`.reverse()`, 60) + `.size()`,
+		"a caught refusal":                     `data.n.sort().size() > 5 || true ? b"x" : b"y"`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := testEnv(many)
@@ -237,6 +250,12 @@ func TestCELLimits(t *testing.T) {
 				t.Errorf("the next one: %v, %v", out, err)
 			}
 		})
+	}
+	fields := numbered(90_000)
+	for want, c := range map[string][2]string{
+		"a comprehension would take more than the time": {`data.exists(name, true)`, `{` + strings.ReplaceAll(fields, `",`, `":1,`) + `"":1}`},
+	} {
+		t.Run(want, func(t *testing.T) { mustRunAway(t, celEngine{}, c[0], testEnv(c[1]), want) })
 	}
 }
 
@@ -254,25 +273,76 @@ func TestCELKeepsTime(t *testing.T) {
 	}
 }
 
+// Guards leave the program that everybody writes as it is: one that hides the list of map from celAppendNode doubles this.
+func TestCELAllocates(t *testing.T) {
+	skipUnderRace(t)
+	p, err := celEngine{}.compile(celShape, testLimits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, r := testEnv(sampleData), p.newRun()
+	n := testing.AllocsPerRun(100, func() {
+		if _, err := r.eval(t.Context(), e); err != nil && !errors.Is(err, errLimit) { // on a busy machine
+			t.Fatal(err)
+		}
+	})
+	if n > 16 {
+		t.Errorf("%v allocations; 14 are usual", n)
+	}
+}
+
 // celReasons are what ends some of them: without it, another limit would, later. What a guard has refused may cost too
 // much on top.
 var celReasons = map[string]string{
-	"range":                       "a list of 1000000000 items",
-	"doubled string":              "+ would make a string",
-	"doubled string of the event": "+ would make a string",
-	"doubled bytes":               "+ would make a string",
-	"doubled list":                "a list of 524288 items",
-	"doubled list, sized":         "a list of 524288 items",
-	"nested list":                 "the result is too large",
-	"nested object":               "the result is too large",
-	"nested list, merged":         "the result is too large",
-	"nested list, compared":       "a comparison of more than 500000 items",
-	"nested list, searched":       "a search of more than 500000 items",
-	"nested list, flattened":      "flatten of more than 500000 items",
-	"nested list, formatted":      "format of 500001 items",
-	"replace":                     "replace would make",
-	"join":                        "join would make",
-	"a pattern that grows":        "a pattern of",
+	"range":                        "a list of 1000000000 items",
+	"doubled string":               "+ would make a string",
+	"doubled string of the event":  "+ would make a string",
+	"doubled bytes":                "+ would make a string",
+	"doubled list":                 "a list of 524288 items",
+	"doubled list, sized":          "a list of 524288 items",
+	"nested list":                  "the result is too large",
+	"nested object":                "the result is too large",
+	"nested list, merged":          "the result is too large",
+	"nested list, compared":        "a comparison of more than 500000 items",
+	"nested list, searched":        "a search of more than 500000 items",
+	"nested list, flattened":       "flatten of more than 500000 items",
+	"nested list, formatted":       "format of 500001 items",
+	"replace":                      "replace would make",
+	"join":                         "join would make",
+	"a pattern that grows":         "matches would take more than the time",
+	"a constant pattern":           "matches would take more than the time",
+	"constant patterns":            "TRANSFORM_TIMEOUT",
+	"sort":                         "sort would take more than the time",
+	"a search, letter by letter":   "indexOf would take more than the time",
+	"a search, backwards":          "lastIndexOf would take more than the time",
+	"lists, each with each":        "hasExactly would take more than the time",
+	"quotes, one after the other":  "TRANSFORM_TIMEOUT",
+	"letters, one after the other": "TRANSFORM_TIMEOUT",
+	"a caught refusal":             "sort would take more than the time",
+}
+
+// celQuick are the functions of which a call takes as long for much as for little, or no longer than looking at its bytes.
+const celQuick = `_||_ _&&_ !_ _?_:_ @not_strictly_false _<_ _<=_ _>_ _>=_ _-_ -_ _*_ _/_ _%_ _[_] _[?_] _?._
+	type dyn cel.@block cel.@mapInsert first last startsWith endsWith
+	optional.of optional.ofNonZeroValue optional.none hasValue value or orValue
+	getFullYear getMonth getDate getDayOfMonth getDayOfWeek getDayOfYear getHours getMinutes getSeconds getMilliseconds
+	math.abs math.ceil math.floor math.round math.trunc math.sign math.sqrt math.isNaN math.isInf math.isFinite
+	math.bitAnd math.bitOr math.bitXor math.bitNot math.bitShiftLeft math.bitShiftRight`
+
+// What a program can call is weighed: a new version of cel-go may bring more.
+func TestCELFunctionsAreWeighed(t *testing.T) {
+	language, err := celLanguage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	guards, quick := celGuards(1), strings.Fields(celQuick)
+	for name, f := range language.Functions() {
+		_, guarded := guards[name]
+		_, rated := celRates[name]
+		if !guarded && !rated && !f.IsDeclarationDisabled() && !slices.Contains(quick, name) {
+			t.Errorf("nothing bounds %s", name)
+		}
+	}
 }
 
 // numbered are n different strings for an array.

@@ -21,7 +21,7 @@ type celWriter struct {
 	// room is what is left of the output in bytes, counted from below: a value that was not in the event takes at
 	// least two.
 	room  int
-	clock *celClock
+	meter *meter
 }
 
 // take counts what a value takes.
@@ -29,10 +29,7 @@ func (w *celWriter) take(bytes int) error {
 	if w.room -= bytes; w.room < 0 {
 		return fmt.Errorf("%w: the result is too large", errLimit)
 	}
-	if w.clock.over() {
-		return w.clock.problem()
-	}
-	return nil
+	return w.meter.step()
 }
 
 func (w *celWriter) native(value ref.Val) (any, error) {

@@ -34,6 +34,8 @@ const (
 	conditionText = 256 << 10
 	// conditionMatching bounds all matches of an evaluation, in steps of 10 ns.
 	conditionMatching = 250_000
+	// conditionPattern bounds a pattern in states, and in bytes.
+	conditionPattern = 1000
 	// conditionNodes bounds an expression after its macros were put in.
 	conditionNodes = 4000
 	// conditionLoops is how deep all, exists, map and filter may nest.
@@ -42,9 +44,8 @@ const (
 
 // Condition is a compiled expression. Used by one goroutine at a time.
 type Condition struct {
-	machine  celMachine
-	deadline deadline
-	event    *eventv1.Event
+	machine celMachine
+	event   *eventv1.Event
 	// matching is what this evaluation has matched.
 	matching int
 }
@@ -75,6 +76,7 @@ func CompileCondition(source string) (*Condition, error) {
 	}
 	findEntries(tree)
 	c := new(Condition)
+	c.machine.meter.unnamed = true
 	l := limits{output: conditionText / 4, timeout: conditionTime}
 	if err := c.machine.plan(language, checked, l, conditionCost, c.decorate(tree)); err != nil {
 		return nil, oneLineError(err)
@@ -93,9 +95,9 @@ func (c *Condition) Holds(ev *eventv1.Event) (bool, error) {
 	var err error
 	for range conditionTries {
 		c.matching = 0
-		c.deadline.start(clock() + conditionTime)
-		value, err = c.machine.run(&c.deadline, c, conditionTime)
-		if err == nil || !c.machine.clock.late {
+		c.machine.meter.startAt(conditionTime, clock())
+		value, err = c.machine.run(c)
+		if err == nil || !c.machine.meter.late {
 			break
 		}
 	}

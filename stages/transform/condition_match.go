@@ -42,15 +42,15 @@ func (c *Condition) decorate(tree *ast.AST) interpreter.InterpretableDecoratorV2
 // compileBounded compiles patterns that are not too large to.
 func compileBounded(pattern string) (*sizedPattern, error) {
 	states := len(pattern)
-	if states <= celPattern {
+	if states <= conditionPattern {
 		n, err := patternSteps(pattern)
 		if err != nil {
 			return nil, err
 		}
 		states = n
 	}
-	if states > celPattern {
-		return nil, fmt.Errorf("%w: a pattern of %d states or bytes; %d are the most", errLimit, states, celPattern)
+	if states > conditionPattern {
+		return nil, fmt.Errorf("%w: a pattern of %d states or bytes; %d are the most", errLimit, states, conditionPattern)
 	}
 	return compilePattern(pattern)
 }
@@ -58,7 +58,7 @@ func compileBounded(pattern string) (*sizedPattern, error) {
 // match is for patterns that the expression makes: they are read once for their size, and once more to be compiled.
 func (c *Condition) match(args ...ref.Val) ref.Val {
 	pattern := str(args[1])
-	if err := c.work(compileSteps(min(len(pattern), celPattern))); err != nil {
+	if err := c.work(compileSteps(min(len(pattern), conditionPattern))); err != nil {
 		return types.WrapErr(err)
 	}
 	p, err := compileBounded(pattern)
@@ -86,7 +86,7 @@ func (c *Condition) matchWith(p *sizedPattern, v ref.Val) ref.Val {
 func (c *Condition) work(n int) error {
 	if n > conditionMatching-c.matching {
 		return fmt.Errorf("%w: matches takes too much for one event: states of the pattern times bytes of the text, %d at most",
-			errLimit, 4*conditionMatching)
+			errLimit, 2*conditionMatching)
 	}
 	c.matching += n
 	return nil

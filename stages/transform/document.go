@@ -210,7 +210,7 @@ func (d *document) readValue(want *wanted, depth int) error {
 	case '{':
 		value, at, err = d.readObject(i, want, depth)
 	case '[':
-		value, at, err = d.readArray(i, depth)
+		value, at, err = d.readArray(i, want.element(), depth)
 	default:
 		var raw jsontext.Value
 		if raw, err = d.decoder.ReadValue(); err != nil {
@@ -277,7 +277,7 @@ func (d *document) readObject(i int, want *wanted, depth int) (value any, at uin
 	return m, at, err
 }
 
-func (d *document) readArray(i, depth int) (value any, at uint32, err error) {
+func (d *document) readArray(i int, want *wanted, depth int) (value any, at uint32, err error) {
 	if _, err := d.decoder.ReadToken(); err != nil {
 		return nil, 0, err
 	}
@@ -285,7 +285,7 @@ func (d *document) readArray(i, depth int) (value any, at uint32, err error) {
 	first := len(d.pending)
 	for d.decoder.PeekKind() != ']' {
 		child := len(d.nodes)
-		if err := d.readValue(nil, depth+1); err != nil {
+		if err := d.readValue(want, depth+1); err != nil {
 			return nil, 0, err
 		}
 		d.pending = append(d.pending, d.nodes[child].value)

@@ -31,6 +31,13 @@ func evalWith(tb testing.TB, e engine, source string, shown *env, l limits) (out
 	return p.newRun().eval(ctx, shown)
 }
 
+// unhurried is a meter that has just begun.
+func unhurried(l limits) *meter {
+	m := new(meter)
+	m.start(l.timeout, &env{})
+	return m
+}
+
 // asJSON is what is written of a value.
 func asJSON(tb testing.TB, shown *env, v any) string {
 	tb.Helper()

@@ -26,6 +26,7 @@ func (jqEngine) compile(source string, l limits) (program, error) {
 		return nil, p.problem(err)
 	}
 	p.wants = wantsJQ(query)
+	p.quick, p.slots = compileQuickJQ(query)
 	r := &jqRun{program: p}
 	if err := r.compile(); err != nil {
 		return nil, err
@@ -37,6 +38,9 @@ type jqProgram struct {
 	source string
 	limits limits
 	wants  *wanted
+	// quick runs the program with slots values of its own; nil when only gojq can.
+	quick jqStep
+	slots int
 }
 
 // want says which members of data have to be there.
@@ -90,6 +94,16 @@ type jqRun struct {
 	patterns patterns
 	// natives are gojq's own operators, for what the guards do not do themselves.
 	natives map[string]*gojq.Code
+	quickMemory
+}
+
+// quickMemory is what the quick way needs of an event, and room for what it works on.
+type quickMemory struct {
+	env      *env
+	document *document
+	// slots are variables, pending the elements of arrays and texts the parts of texts that are being made.
+	slots, pending []any
+	texts          []string
 }
 
 func (r *jqRun) compile() error {
@@ -107,7 +121,7 @@ func (r *jqRun) compile() error {
 			r.used, names = append(r.used, v), append(names, v.name)
 		}
 	}
-	r.values = make([]any, len(names))
+	r.values, r.slots = make([]any, len(names)), make([]any, r.program.slots)
 	r.code, err = gojq.Compile(query, append(r.functions(), gojq.WithVariables(names))...)
 	if err != nil {
 		return r.program.problem(err)
@@ -135,19 +149,45 @@ func (r *jqRun) eval(_ context.Context, e *env) (out output, err error) {
 		return output{}, err
 	}
 	r.meter.start(r.program.limits.timeout, e)
-	for i, v := range r.used {
-		r.values[i] = v.get(e)
-	}
-	r.input = data
+	r.input, r.env, r.document = data, e, &e.document
 	r.inputValues = len(e.document.nodes)
 	r.inputBytes = elementBytes*r.inputValues + len(e.document.data)
 	defer func() {
-		clear(r.values)
-		r.input = nil
+		r.forget()
 		if p := recover(); p != nil { // a bug of gojq is one event's, not the gateway's
 			err = fmt.Errorf("jq failed: %v", p)
 		}
 	}()
+	if r.program.quick != nil {
+		if v, err, ok := r.runQuick(data); ok {
+			return output{value: v}, err
+		}
+		r.meter.again()
+	}
+	return r.runGojq(e, data)
+}
+
+// forget lets go of the event.
+func (r *jqRun) forget() {
+	clear(r.values)
+	clear(r.slots)
+	clear(r.pending)
+	clear(r.texts)
+	r.pending, r.texts = r.pending[:0], r.texts[:0]
+	if cap(r.pending) > maxSlab {
+		r.pending = nil
+	}
+	if cap(r.texts) > maxSlab {
+		r.texts = nil
+	}
+	r.input, r.env, r.document = nil, nil, nil
+}
+
+// runGojq runs the program from its start.
+func (r *jqRun) runGojq(e *env, data any) (output, error) {
+	for i, v := range r.used {
+		r.values[i] = v.get(e)
+	}
 	results := r.code.RunWithContext(polled{&r.meter}, data, r.values...)
 	value, ok := results.Next()
 	if !ok {

@@ -101,6 +101,11 @@ func (r *jqRun) match(v any, args []any) any {
 
 // all finds the places of matches and groups.
 func (p *pattern) all(text string, most int, m *meter) ([][]int, error) {
+	if most > 1 {
+		if err := (&sizedPattern{p.Regexp, p.states}).askMatches(m, text); err != nil {
+			return nil, err
+		}
+	}
 	found := p.FindAllStringSubmatchIndex(text, most)
 	if len(found) == 0 || most == 1 || p.after == nil {
 		return found, m.look()

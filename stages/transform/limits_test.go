@@ -31,6 +31,15 @@ var (
 	longTexts = `{"s":"` + strings.Repeat("x", 225_000) + `","l":[` + strings.Repeat(`"",`, 75_000) + `""]}`
 )
 
+// manyNames is an object of 40,000 members.
+var manyNames = func() string {
+	b := []byte(`{"n":1`)
+	for i := range 40_000 {
+		b = append(strconv.AppendInt(append(b, `,"n`...), int64(i), 10), `":1`...)
+	}
+	return string(append(b, '}'))
+}()
+
 // others are n numbers, no two the same.
 func others(n int) string {
 	b := []byte("[0")
@@ -89,6 +98,7 @@ var runaways = []struct {
 	{"JQ", "indices", ". as $x | indices($x[:100000])", manyNumbers},
 	{"JQ", "index of a text", `index(.[1:200000] + "x")`, manySpaces},
 	{"JQ", "gsub", `gsub(" "; "")`, manySpaces},
+	{"JQ", "gsub that looks to the end at each place", `gsub("(a*b)?"; "x")`, `"` + strings.Repeat("a", 200_000) + `"`},
 	{"JQ", "matches", `[match(" "; "g")] | length`, manySpaces},
 	{"JQ", "transposed", "transpose | length", manyRows},
 	{"JQ", "shared values as keys", "[1,2] | sort_by(" + sharedJQ + ")", "1"},
@@ -108,6 +118,8 @@ var runaways = []struct {
 	{"JQ", "sliced again and again", ". as $d | [range(1e5) | $d[1:2]]", manySpaces},
 	{"JQ", "pattern", `.s | test("(.{0,30}x){20}$")`, jsonText},
 	{"JQ", "pattern of data", `.p as $p | .s | test($p)`, jsonText},
+	{"JQ", "pairs of all elements", `. as $d | [.[] | $d[] | {a: .}]`, manyNumbers},
+	{"JQ", "doubled text, once for each element", `reduce .[] as $i ("x"; "\(.)\(.)")`, manyNumbers},
 	{"JQ", "many values", ".ok = 1", "[" + strings.Repeat("[],", 299_000) + "1]"},
 	{"EXPR", "many values", "data", "[" + strings.Repeat("[],", 299_000) + "1]"},
 	{"FILTER", "many values", "data.s == 1", "[" + strings.Repeat("[],", 299_000) + "1]"},

@@ -39,8 +39,11 @@ type meter struct {
 	looked time.Duration
 	slow   bool
 	bytes  int
-	// spent is why the program has to end. It stays: programs may catch errors.
+	// spent is why the program has to end. It stays: programs may catch errors. late: because its time is up.
 	spent error
+	late  bool
+	// unnamed: no variable sets the timeout.
+	unnamed bool
 }
 
 // start begins with the event that e shows; its time began with the rule.
@@ -49,10 +52,18 @@ func (m *meter) start(timeout time.Duration, e *env) {
 	if started == 0 {
 		started = clock()
 	}
+	m.startAt(timeout, started)
+}
+
+// startAt begins with what began at started, by clock.
+func (m *meter) startAt(timeout, started time.Duration) {
 	m.timeout, m.until = timeout, started+timeout
-	m.steps, m.bytes, m.spent = 0, 0, nil
+	m.steps, m.bytes, m.spent, m.late = 0, 0, nil, false
 	m.looked, m.slow = started, false
 }
+
+// again lets a program begin once more, in what is left of its time: so it ends as if it had not begun before.
+func (m *meter) again() { m.steps, m.bytes = 0, 0 }
 
 // step counts one step.
 func (m *meter) step() error {
@@ -72,9 +83,12 @@ func (m *meter) pace() error {
 
 // work counts what takes as long as n steps of 10 ns. Asked before it is done: when it alone would take all the time
 // that there is, it is not begun.
-func (m *meter) work(n int) error {
+func (m *meter) work(n int) error { return m.workOn("one call", n) }
+
+// workOn is work, of which an error says what it is.
+func (m *meter) workOn(what string, n int) error {
 	if time.Duration(n) > m.timeout/10 {
-		m.spent = fmt.Errorf("%w: one call would take more than the time for an event, %v", errLimit, m.timeout)
+		m.spent = fmt.Errorf("%w: %s would take more than the time for an event, %v", errLimit, what, m.timeout)
 	}
 	before := m.steps
 	m.steps += uint(max(n, 0))
@@ -99,7 +113,12 @@ func (m *meter) look() error { return m.check(clock()) }
 
 func (m *meter) check(now time.Duration) error {
 	if m.spent == nil && now > m.until {
-		m.spent = fmt.Errorf("%w: the program takes more than %v for one event (TRANSFORM_TIMEOUT)", errLimit, m.timeout)
+		setting := " (TRANSFORM_TIMEOUT)"
+		if m.unnamed {
+			setting = ""
+		}
+		m.late = true
+		m.spent = fmt.Errorf("%w: the program takes more than %v for one event%s", errLimit, m.timeout, setting)
 	}
 	return m.spent
 }

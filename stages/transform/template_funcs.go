@@ -110,7 +110,7 @@ func onText(n int, f func(r *templateRun, s []string) (any, error)) function {
 // grows is ofText of one text of which at most factor times as much becomes.
 func grows(factor int, f func(s string) string) function {
 	return onText(1, func(r *templateRun, s []string) (any, error) {
-		if err := r.meter.take(factor * len(s[0])); err != nil {
+		if err := firstError(r.meter.take(factor*len(s[0])), r.meter.work(len(s[0])/2)); err != nil {
 			return nil, err
 		}
 		return f(s[0]), nil
@@ -124,7 +124,7 @@ func onTexts(factor int, f func(s string) string) function {
 		if err != nil {
 			return nil, err
 		}
-		if err := r.meter.take(factor * len(text)); err != nil {
+		if err := firstError(r.meter.take(factor*len(text)), r.meter.work(len(text)*factor/4)); err != nil {
 			return nil, err
 		}
 		return f(text), nil
@@ -139,13 +139,18 @@ var templateCalls = map[string]function{
 		}
 		return string(b), err
 	}},
-	"lower":   grows(2, strings.ToLower),
-	"upper":   grows(2, strings.ToUpper),
-	"trim":    grows(0, strings.TrimSpace),
-	"sha256":  grows(1, sha256Text),
-	"b64enc":  grows(2, func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }),
-	"b64dec":  onText(1, decodeBase64),
-	"hash":    onText(1, func(_ *templateRun, s []string) (any, error) { return hashText(s[0]), nil }),
+	"lower":  grows(2, strings.ToLower),
+	"upper":  grows(2, strings.ToUpper),
+	"trim":   grows(0, strings.TrimSpace),
+	"sha256": grows(1, sha256Text),
+	"b64enc": grows(2, func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }),
+	"b64dec": onText(1, decodeBase64),
+	"hash": onText(1, func(r *templateRun, s []string) (any, error) {
+		if err := r.meter.work(len(s[0]) / 4); err != nil {
+			return nil, err
+		}
+		return hashText(s[0]), nil
+	}),
 	"replace": onText(3, replaceText),
 	"split":   onText(2, splitText),
 	"join":    {least: 2, most: 2, call: joinList},

@@ -76,7 +76,7 @@ func joined(r *templateRun, args []operand, between string) (string, error) {
 	for i, a := range args {
 		text, err := r.text(a)
 		if err == nil {
-			err = r.meter.take(len(text))
+			err = firstError(r.meter.take(len(text)), r.meter.work(templateText))
 		}
 		if err != nil {
 			return "", err
@@ -89,19 +89,29 @@ func joined(r *templateRun, args []operand, between string) (string, error) {
 	return b.String(), nil
 }
 
-func decodeBase64(_ *templateRun, s []string) (any, error) {
+func decodeBase64(r *templateRun, s []string) (any, error) {
+	if err := firstError(r.meter.take(len(s[0])), r.meter.work(len(s[0])/4)); err != nil {
+		return nil, err
+	}
 	b, err := base64.StdEncoding.DecodeString(s[0])
 	return string(b), err
 }
 
+// What functions take for a part, in steps of the meter (10 ns).
+const (
+	templatePart = 6  // that split makes
+	templateSwap = 2  // that replace finds
+	templateText = 10 // that join and print add
+)
+
 // replaceText is replace old new text.
 func replaceText(r *templateRun, s []string) (any, error) {
 	old, with, text := s[0], s[1], s[2]
-	n := len(text)
-	if len(with) > len(old) {
-		n += multiply(strings.Count(text, old), len(with)-len(old))
+	times := strings.Count(text, old)
+	if err := r.meter.take(len(text) + multiply(times, max(0, len(with)-len(old)))); err != nil {
+		return nil, err
 	}
-	if err := r.meter.take(n); err != nil {
+	if err := r.meter.work(len(text)/4 + templateSwap*times); err != nil {
 		return nil, err
 	}
 	return strings.ReplaceAll(text, old, with), nil
@@ -110,7 +120,11 @@ func replaceText(r *templateRun, s []string) (any, error) {
 // splitText is split separator text.
 func splitText(r *templateRun, s []string) (any, error) {
 	const header = 32 // bytes of a string and of what points to it
-	if err := r.meter.take(multiply(header, 1+strings.Count(s[1], s[0]))); err != nil {
+	n := 1 + strings.Count(s[1], s[0])
+	if err := r.meter.take(multiply(header, n)); err != nil {
+		return nil, err
+	}
+	if err := r.meter.work(len(s[1])/8 + templatePart*n); err != nil {
 		return nil, err
 	}
 	parts := strings.Split(s[1], s[0])
@@ -168,9 +182,6 @@ func formatDate(r *templateRun, args []operand) (any, error) {
 // templatePatterns are compiled patterns of regexReplace by their text.
 type templatePatterns map[string]*sizedPattern
 
-// maxMatches bounds what regexReplace replaces in one text: each match takes some 100 bytes while it works.
-const maxMatches = 100_000
-
 // maxPattern bounds patterns in bytes.
 const maxPattern = 1000
 
@@ -182,31 +193,28 @@ func regexReplace(r *templateRun, s []string) (any, error) {
 		if len(pattern) > maxPattern {
 			return nil, fmt.Errorf("the pattern has %d bytes; %d are the most", len(pattern), maxPattern)
 		}
-		states, err := patternSteps(pattern)
-		if err == nil {
-			err = r.meter.work(compileSteps(states))
-		}
-		if err == nil {
-			compiled, err = compilePattern(pattern)
-		}
-		if err != nil {
+		var err error
+		if compiled, err = patternOf(&r.meter, pattern); err != nil {
 			return nil, err
 		}
 	}
-	if err := r.meter.work(matchSteps(compiled.states, len(text))); err != nil {
-		return nil, err
+	if !strings.Contains(with, "$") {
+		return compiled.replaceEach(&r.meter, text, func(string) (string, error) { return with, r.meter.take(len(with)) })
 	}
-	matches := compiled.FindAllStringSubmatchIndex(text, maxMatches+1)
-	if len(matches) > maxMatches {
-		r.meter.spent = fmt.Errorf("%w: regexReplace finds more than %d matches", errLimit, maxMatches)
-		return nil, r.meter.spent
+	return r.expand(compiled, with, text)
+}
+
+// expand replaces what p matches by what has groups of it.
+func (r *templateRun) expand(p *sizedPattern, with, text string) (any, error) {
+	if err := p.askMatches(&r.meter, text); err != nil {
+		return nil, err
 	}
 	var out []byte
 	last := 0
-	for _, m := range matches {
+	for _, m := range p.FindAllStringSubmatchIndex(text, maxMatches) {
 		before := len(out)
 		out = append(out, text[last:m[0]]...)
-		out = compiled.ExpandString(out, with, text, m)
+		out = p.ExpandString(out, with, text, m)
 		if err := r.meter.take(len(out) - before); err != nil {
 			return nil, err
 		}

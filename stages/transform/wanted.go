@@ -11,6 +11,9 @@ type wanted struct {
 	// whole: the value is used other than for its members.
 	whole   bool
 	members map[string]*wanted
+	// elements is what is wanted of each element of an array, or of each member; nil: all of an array, and of an object
+	// no more than members.
+	elements *wanted
 }
 
 // member is what is wanted of a member, and whether it is wanted at all.
@@ -19,7 +22,30 @@ func (w *wanted) member(name string) (*wanted, bool) {
 		return nil, true
 	}
 	m, ok := w.members[name]
+	if w.elements != nil {
+		if !ok {
+			return w.elements, true
+		}
+		return nil, true
+	}
 	return m, ok
+}
+
+// element is what is wanted of each element, if the value is an array. One of whose members something is wanted as well
+// is not looked at, but may be shown.
+func (w *wanted) element() *wanted {
+	if w == nil || w.whole || len(w.members) > 0 {
+		return nil
+	}
+	return w.elements
+}
+
+// each is wanted of the elements.
+func (w *wanted) each() *wanted {
+	if w.elements == nil {
+		w.elements = nothing()
+	}
+	return w.elements
 }
 
 func (w *wanted) add(name string) *wanted {
@@ -49,6 +75,11 @@ func (w *wanted) both(other *wanted) *wanted {
 	}
 	sum := &wanted{whole: w.whole || other.whole}
 	for _, one := range []*wanted{w, other} {
+		if one.elements != nil && sum.elements != nil {
+			sum.elements = sum.elements.both(one.elements)
+		} else if one.elements != nil {
+			sum.elements = one.elements
+		}
 		for name, m := range one.members {
 			if before, ok := sum.members[name]; ok {
 				m = before.both(m)

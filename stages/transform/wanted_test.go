@@ -15,7 +15,11 @@ func (w *wanted) String() string {
 	if w == nil || w.whole {
 		return "*"
 	}
-	return strings.TrimPrefix(fmt.Sprint(w.members), "map")
+	s := strings.TrimPrefix(fmt.Sprint(w.members), "map")
+	if w.elements != nil {
+		s += "[]" + w.elements.String()
+	}
+	return s
 }
 
 func TestWanted(t *testing.T) {
@@ -50,7 +54,9 @@ func TestWanted(t *testing.T) {
 func TestWantedByJQ(t *testing.T) {
 	for source, want := range map[string]string{
 		".": "*", "1": "[]", ".a": "[a:*]", ".a.b, .c": "[a:[b:*] c:*]", ".a | .b": "[a:[b:*]]", "{a, b: .c.d, $id, \"e\"}": "[a:* c:[d:*] e:*]",
-		"{(.a): 1}": "[a:*]", `{"x\(.a)": 1}`: "*", `"x\(.a.b)"`: "[a:[b:*]]", "[.items[].sku]": "[items:*]", ".a[0].b": "[a:*]",
+		"{(.a): 1}": "[a:*]", `{"x\(.a)": 1}`: "*", `"x\(.a.b)"`: "[a:[b:*]]", "[.items[].sku]": "[items:[][][sku:*]]", "[.[]]": "[][]*", ".a[].b[].c": "[a:[][][b:[][][c:*]]]",
+		".a[].b, .a": "[a:*]", ".a | map(.b)": "[a:[][][b:*]]", "(.a | map(select(.b).c)), .d": "[a:[][][b:* c:*] d:*]", ".a[].b, .a.c": "[a:[c:*][][b:*]]", "1[].a": "[]", "map(1)": "[][][]", ".a[]?.b": "[a:[][][b:*]]",
+		".a[] as $x | 1": "[a:[][]*]", ".a[0].b": "[a:*]",
 		".a[.b]": "[a:* b:*]", ".a[1:]": "[a:*]", `.["a"].b`: "[a:[b:*]]", ".[$id]": "*", ".a = 1": "*", "del(.a)": "*", ".a as $x | .b + $x": "[a:* b:*]",
 		". as [$x] | .b": "*", "if .a then .b else .c end": "[a:* b:* c:*]", "if .a then .b end": "*", ".a // .b": "[a:* b:*]", "select(.a == 1) | .b": "[a:* b:*]",
 		"select(.a == 1)": "*", ".a | length": "[a:*]", "length": "*", "def f: .a; f": "*", "try .a.b catch .c": "[a:[b:*]]", ".a?.b?": "[a:[b:*]]", "-.a": "[a:*]",

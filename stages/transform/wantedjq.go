@@ -79,8 +79,9 @@ func followTerm(t *gojq.Term, in place) []place {
 			switch {
 			case s.Index != nil:
 				next = append(next, followIndex(s.Index, p)...)
+			case s.Iter && p != nil:
+				next = append(next, p.each())
 			case s.Iter:
-				made(p)
 			default:
 				next = append(next, p)
 			}
@@ -129,6 +130,9 @@ func followHead(t *gojq.Term, in place) []place {
 		case t.Func.Name == "select" && len(t.Func.Args) == 1:
 			all(followQuery(t.Func.Args[0], in))
 			return []place{in}
+		case t.Func.Name == "map" && len(t.Func.Args) == 1:
+			all(followQuery(t.Func.Args[0], in.each()))
+			return nil
 		}
 	}
 	return made(in)
