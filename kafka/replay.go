@@ -60,6 +60,17 @@ func (r *Readers) Replay(ctx context.Context, ask *stages.Replay) error {
 	defer r.metrics.replays.Add(-1)
 	p := &replay{readers: r, ask: ask, from: ask.From.Truncate(time.Millisecond), to: ask.To.Truncate(time.Millisecond)}
 	p.page = newPager(ask, r.reading.ReplayBatchSize, p.position, &r.metrics)
+	if err := p.run(ctx); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
+	return nil
+}
+
+// run goes through the range. When ctx is over, that is why it failed.
+func (p *replay) run(ctx context.Context) error {
 	if err := p.find(ctx); err != nil {
 		return err
 	}
@@ -155,9 +166,6 @@ func (p *replay) poll(ctx context.Context, client *kgo.Client) error {
 func (p *replay) idle(ctx context.Context) error {
 	b, err := p.readers.look(ctx)
 	if err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
 		return p.ended(err)
 	}
 	if *b.id != *p.id {

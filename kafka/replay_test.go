@@ -459,6 +459,36 @@ func TestTopicDeletedUnderAReplay(t *testing.T) {
 	_ = reasonIs(t, r.readers.Replay(t.Context(), again.ask(second(0), second(60))), stages.TopicNotFound)
 }
 
+// The topic is made anew under a replay, with as many events: those are not of the replay.
+func TestTopicRecreatedUnderAReplay(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	r.writeBig(60)
+	var got replayed
+	anew := false
+	got.held = func(int) error {
+		if anew {
+			return nil
+		}
+		anew = true
+		_, err := r.admin.DeleteTopics(t.Context(), "events")
+		if err == nil {
+			_, err = r.admin.CreateTopic(t.Context(), 1, 1, nil, "events")
+		}
+		if err != nil {
+			return err
+		}
+		r.client.PurgeTopicsFromClient("events")
+		r.writeSoon(0, 1000, 1100)
+		return nil
+	}
+	err := r.readers.Replay(t.Context(), got.ask(second(0), time.Now()))
+	refused, ok := errors.AsType[*stages.Refusal](err)
+	if !ok || refused.Reason != stages.TopicNotFound && refused.Reason != stages.TopicRecreated {
+		t.Fatalf("%v, want TOPIC_NOT_FOUND or TOPIC_RECREATED", err)
+	}
+	mustSee(t, "what came", got.places, []int{0}, []int{len(got.places)}, all)
+}
+
 // Kafka goes away under a replay, and does not come back.
 func TestKafkaAwayUnderAReplay(t *testing.T) {
 	r := newReadRig(t, 1, func(c *Config, _ *ReadingConfig) { c.ReadTimeout, c.DialTimeout = time.Second, time.Second })

@@ -50,7 +50,7 @@ func (s *Server) replay(_ any, ss grpc.ServerStream) error {
 	}
 	ask.Page = rs.page
 	if request.RepublishTopic != "" {
-		ask.Page = newRepublish(rs, s.Topics.Named(request.RepublishTopic)).page
+		ask.Page = newRepublish(rs, s.Topics.Named(request.RepublishTopic), ask.From).page
 	}
 	return rs.status(s.Reading.Replay(rs.ctx, ask))
 }

@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
 	"github.com/event-gateway/event-gateway/stages"
 )
@@ -42,8 +44,10 @@ type republish struct {
 	told time.Time
 }
 
-func newRepublish(rs *readStream, topic *stages.Topic) *republish {
-	return &republish{rs: rs, topic: topic, flow: stages.NewFlow(false), told: time.Now()}
+func newRepublish(rs *readStream, topic *stages.Topic, from time.Time) *republish {
+	p := &republish{rs: rs, topic: topic, flow: stages.NewFlow(false), told: time.Now()}
+	p.totals.Position = timestamppb.New(from)
+	return p
 }
 
 // page publishes the events of a page, and says how far the replay has come with them.
@@ -118,13 +122,10 @@ func (p *republish) publishAll(records []stages.Record) error {
 
 // givenUp is what the replay ends with when nothing passes.
 func (p *republish) givenUp(r *stages.Record) error {
-	refused := &stages.Refusal{Reason: p.stuck.Reason, Detail: &stages.Detail{Message: fmt.Sprintf(
+	return &stages.Refusal{Reason: p.stuck.Reason, Detail: &stages.Detail{Message: fmt.Sprintf(
 		"republishing %s/%d/%d into %s did not succeed within %v: %s", r.Topic, r.Partition, r.Offset, p.topic.Name,
-		republishPatience*p.rs.server.config.DeliveryTimeout, messageOf(&p.stuck))}}
-	if at := p.rs.position.Load(); at != nil {
-		refused.Info = map[string]string{"position": clock(*at)}
-	}
-	return refused
+		republishPatience*p.rs.server.config.DeliveryTimeout, messageOf(&p.stuck))},
+		Info: map[string]string{"position": clock(p.totals.Position.AsTime())}}
 }
 
 // publish publishes records once. again are those to be sent again, after wait.
@@ -174,7 +175,7 @@ func (p *republish) settle(m *stages.Message, i int, r *stages.Record) (wait tim
 
 // pause waits before something is sent again; the client hears of the progress meanwhile.
 func (p *republish) pause(wait time.Duration) error {
-	if time.Since(p.told) >= time.Second && p.rs.position.Load() != nil {
+	if time.Since(p.told) >= time.Second {
 		if err := p.tell(); err != nil {
 			return err
 		}
