@@ -12,7 +12,7 @@ EMBEDDED_KAFKA_PORT ?= 9092
 # In percent, outside generated code.
 COVERAGE_MIN ?= 80
 # Not counted beside generated code: what drives Apache Kafka for `make test-kafka`, and the programs that measure.
-COVERAGE_SKIP := /kafka/kafkatest/|/bench/[a-z]*\.go:|/bench/demo/|/bench/baseline/main\.go:|/bench/discard/run/|/bench/limits/[a-z]*/main\.go:
+COVERAGE_SKIP := /kafka/kafkatest/|/bench/[a-z]*\.go:|/bench/demo/|/bench/baseline/main\.go:|/bench/discard/run/|/bench/fanout/main\.go:|/bench/limits/[a-z]*/main\.go:
 
 # --- developer tools --------------------------------------------------------------------------------
 # Built from source once per version (golangci-lint and buf take minutes) into a cache outside the repository.
@@ -219,7 +219,7 @@ bench-compare: $(BENCHSTAT) ## Measure this tree beside revision BASE and print 
 
 .PHONY: bench-short bench-pages
 bench-short: ## Some of `make bench`, too short to mean anything: whether it runs
-	go run ./bench -rounds 1 -span 200ms -only 'limits|calls|profiles|micro' -out bench/out/short
+	go run ./bench -rounds 1 -span 200ms -only 'limits|calls|reading|profiles|micro' -out bench/out/short
 	go -C $(PAGES) run . $(CURDIR)/bench/out/short
 
 bench-pages: ## Draw plots, flame graphs and report.html of the last `make bench` again, without measuring

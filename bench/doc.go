@@ -11,13 +11,14 @@
 //	generate.go  gateway publish, and franz-go alone
 //	metrics.go   what the gateway counts itself
 //	rounds.go    turns, medians, ratios
-//	limits.go calls.go matrix.go latency.go scaling.go profile.go micro.go flames.go idle.go
-//	             the sections; flames.go has the profiles of micro.go's rows
+//	limits.go calls.go matrix.go latency.go scaling.go reading.go live.go profile.go micro.go flames.go idle.go
+//	             the sections; live.go is a run of reading.go, flames.go has the profiles of micro.go's rows
 //	owners.go    whose CPU a profile shows
 //	goals.go     goals about single parts
 //	report.go    tables and the data of plots
 //	compare.go   two revisions beside each other
 //	limits/      franz-go alone, grpc-go alone
+//	fanout/      every event to many readers, by the gateway or by franz-go consumers
 //	discard/     a broker that counts records and throws them away
 //	baseline/    the gateway one would write without rings
 //	pages/       a module of its own: draws plots, flame graphs, report.html

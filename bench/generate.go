@@ -107,18 +107,24 @@ func (b *bench) produceAlone(ctx context.Context, s scene, st *stage) (f figures
 	return f, err
 }
 
-// runGenerator runs a program that ends with its totals as one JSON object.
+// runGenerator runs a program that ends with its totals.
 func runGenerator(ctx context.Context, program string, env, args []string) (t totals, err error) {
+	err = runFor(ctx, &t, program, env, args)
+	return t, err
+}
+
+// runFor runs a program that ends with one JSON object, which goes into result.
+func runFor(ctx context.Context, result any, program string, env, args []string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), env...)
 	var said strings.Builder
 	cmd.Stderr = &said
 	raw, err := cmd.Output()
 	if err == nil {
-		err = json.Unmarshal(raw, &t)
+		err = json.Unmarshal(raw, result)
 	}
 	if err != nil {
-		return t, fmt.Errorf("the generator (%s): %w; it said %q %q", strings.Join(cmd.Args, " "), err, raw, said.String())
+		return fmt.Errorf("%s: %w; it said %q %q", strings.Join(cmd.Args, " "), err, raw, said.String())
 	}
-	return t, nil
+	return nil
 }

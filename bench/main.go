@@ -63,6 +63,7 @@ var sections = []section{
 	{"limits", (*bench).limits, false},
 	{"calls", (*bench).calls, false},
 	{"scaling", (*bench).scaling, false},
+	{"reading", (*bench).reading, false},
 	{"profiles", (*bench).profileShapes, false},
 	{"micro", (*bench).micro, false},
 	{"stores", (*bench).stores, true}, // from here on Kafka's JVM runs, too

@@ -21,17 +21,17 @@ import (
 )
 
 // binaries are the programs of a run. The generator is a gateway, too: this tree's, whichever is measured.
-type binaries struct{ gateway, generator, baseline, discard, franzgo, rawgrpc, kafka string }
+type binaries struct{ gateway, generator, baseline, discard, franzgo, rawgrpc, fanout, kafka string }
 
 // build compiles the programs into dir, the way make build does.
 func build(dir string) (binaries, error) {
 	// One go build links them side by side; it names a program after its folder, and two folders are called run.
 	in := func(name string) string { return filepath.Join(dir, "bin", name) }
-	b := binaries{in("event-gateway"), in("event-gateway"), in("baseline"), in("run"), in("franzgo"), in("rawgrpc"), filepath.Join(dir, "kafkarun")}
+	b := binaries{in("event-gateway"), in("event-gateway"), in("baseline"), in("run"), in("franzgo"), in("rawgrpc"), in("fanout"), filepath.Join(dir, "kafkarun")}
 	if err := os.MkdirAll(filepath.Join(dir, "bin"), 0o755); err != nil {
 		return b, err
 	}
-	err := buildInto(".", filepath.Join(dir, "bin"), ".", "./bench/baseline", "./bench/discard/run", "./bench/limits/franzgo", "./bench/limits/rawgrpc")
+	err := buildInto(".", filepath.Join(dir, "bin"), ".", "./bench/baseline", "./bench/discard/run", "./bench/limits/franzgo", "./bench/limits/rawgrpc", "./bench/fanout")
 	if err != nil {
 		return b, err
 	}

@@ -114,10 +114,11 @@ func (l *runLog) write(s scene, f figures, err error) {
 		Size       int       `json:"size"`
 		Keys       int       `json:"keys"`
 		Rate       float64   `json:"asked_per_second,omitempty"`
+		Readers    int       `json:"readers,omitempty"`
 		Error      string    `json:"error,omitempty"`
 		figures
 	}{time.Now().UTC(), s.server, max(s.gateways, 1), s.broker, s.partitions, strings.Join(s.env, " "), s.load.unary, s.load.batch,
-		s.load.streams, s.load.size, s.load.keys, s.load.rate, "", f}
+		s.load.streams, s.load.size, s.load.keys, s.load.rate, s.readers, "", f}
 	if err != nil {
 		record.Error = err.Error()
 	}

@@ -20,6 +20,8 @@ const (
 	// tunedGRPC is the same with the flow-control windows and the buffer pool of the gateway's server.
 	tunedGRPC = "raw gRPC, the gateway's windows"
 	franzGo   = "franz-go" // is its own generator
+	// consumers are franz-go consumers in a gateway's place.
+	consumers = "franz-go consumers"
 )
 
 // brokerless servers know no Kafka.
@@ -46,6 +48,8 @@ type scene struct {
 	env        []string // settings of the gateway
 	burn       float64  // nanoseconds of CPU that franz-go alone burns beside each record
 	load       load
+	readers    int    // how many read every event back; 0: nobody does
+	live       bool   // the time until a reader has an event, instead of what the reading costs
 	profile    string // name of the profiles to take, or ""
 }
 
@@ -64,6 +68,9 @@ type figures struct {
 	// PerBatch is how many records the gateway put into a batch for Kafka, in the mean; 0 where the server is
 	// another.
 	PerBatch float64 `json:"records_a_batch,omitempty"`
+	// Ack50 and Ack99 are the latency until the answer, where P50 and P99 are until a reader has the event.
+	Ack50 float64 `json:"ack_p50_ms,omitempty"`
+	Ack99 float64 `json:"ack_p99_ms,omitempty"`
 	// Kept is the share of a fixed rate that was sent and answered; 0 without a fixed rate.
 	Kept float64 `json:"schedule_kept,omitempty"`
 }
@@ -104,14 +111,20 @@ func (b *bench) run(ctx context.Context, s scene) (f figures, err error) {
 		}
 		b.runs.write(s, f, err)
 	}()
+	if s.readers > 0 && !s.live {
+		return b.fanOut(ctx, s)
+	}
 	stage, err := b.set(ctx, s)
 	defer func() { err = errors.Join(err, stage.clear()) }()
 	if err != nil {
 		return f, err
 	}
-	if s.server == franzGo {
+	switch {
+	case s.live:
+		f, err = b.live(ctx, s, stage)
+	case s.server == franzGo:
 		f, err = b.produceAlone(ctx, s, stage)
-	} else {
+	default:
 		f, err = b.play(ctx, s, stage)
 	}
 	return f, err
@@ -126,7 +139,12 @@ func (s scene) String() string {
 	if !brokerless(s.server) {
 		text += " -> " + s.broker
 	}
-	text += ", " + s.load.String()
+	if s.readers > 0 {
+		text += fmt.Sprintf(", %d readers", s.readers)
+	}
+	if s.load.streams > 0 {
+		text += ", " + s.load.String()
+	}
 	if len(s.env) > 0 {
 		text += ", " + strings.Join(s.env, " ")
 	}
