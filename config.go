@@ -147,6 +147,9 @@ func load(environ map[string]string) (c *config, problems []error, warnings []st
 	c.transport.AdmissionTimeout = c.pipeline.AdmissionTimeout
 	c.transport.DeliveryTimeout = c.pipeline.DeliveryTimeout
 	c.transport.MaxBatchEvents = c.stages.MaxBatchEvents
+	c.transport.ReplayMaxDuration = c.reading.ReplayMaxDuration
+	c.transport.ReplayRateLimit = c.reading.ReplayRateLimit
+	c.transport.ReplayTopics = c.kafka.Routable()
 	return c, problems, unknownNames(environ, c.settings(environ))
 }
 

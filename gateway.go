@@ -77,7 +77,7 @@ func (g *gateway) start() error {
 	if err := g.openReading(); err != nil {
 		return err
 	}
-	services := transport.Services{Schemas: g.schemaService(&parts), Reading: g.reading()}
+	services := transport.Services{Schemas: g.schemaService(&parts), Reading: g.reading(), Topics: g.topics}
 	if g.server, err = transport.New(g.cfg.transport, p, services, nil); err != nil {
 		return err
 	}

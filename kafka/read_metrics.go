@@ -28,6 +28,9 @@ type readMetrics struct {
 	tailErrors, skipped              atomic.Uint64
 	// readers are clients of single readings, members subscriptions with a group.
 	readers, members atomic.Int64
+	// replays are those at work; replayRead and replayMatched what they have read, and what of it matched.
+	replays                   atomic.Int64
+	replayRead, replayMatched atomic.Uint64
 	// skipLogged is when the log last said that something was skipped, in Unix nanoseconds.
 	skipLogged atomic.Int64
 
@@ -107,6 +110,8 @@ func (r *Readers) WriteMetrics(w io.Writer) {
 		fmt.Fprintf(&b, "gateway_subscribe_events_total{from=%q} %d\n", c.from, c.n)
 	}
 	fmt.Fprintf(&b, "gateway_subscribe_tail_errors_total %d\ngateway_subscribe_skipped_records_total %d\n", m.tailErrors.Load(), m.skipped.Load())
+	fmt.Fprintf(&b, "gateway_replays %d\ngateway_replay_events_total{what=\"read\"} %d\ngateway_replay_events_total{what=\"matched\"} %d\n",
+		m.replays.Load(), m.replayRead.Load(), m.replayMatched.Load())
 	var most int64
 	for i, one := range all {
 		if i == 0 {

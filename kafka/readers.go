@@ -198,8 +198,3 @@ func kafkaFailure(topic string, err error) error {
 	reason := readReason(err)
 	return refuse(reason, fmt.Sprintf("reading topic %s: %v", topic, err))
 }
-
-// Replay implements stages.Reading.
-func (r *Readers) Replay(context.Context, *stages.Replay) error {
-	return refuse(stages.NotImplemented, "")
-}

@@ -151,6 +151,9 @@ func (p *Pipeline) Expire(m *stages.Message, reason stages.Reason) {
 func (p *Pipeline) sweep(m *stages.Message, reason stages.Reason, handedToo bool) (refused, unknown int) {
 	notSent := stages.Verdict{Outcome: stages.Refused, Reason: reason, Stage: stages.AtProduce}
 	inDoubt := stages.Verdict{Outcome: stages.Unknown, Reason: stages.OutcomeUnknown, Stage: stages.AtProduce}
+	if f := m.Flow(); f != nil && !m.Answered() {
+		f.Break(m.Position(0)) // first: between winning an event and saying so, a later one could be handed over
+	}
 	for i := range m.Results {
 		switch {
 		case m.WinQueued(i):

@@ -290,7 +290,7 @@ func (p *Pipeline) Cutoff() <-chan struct{} { return p.cutoff }
 // messages itself, waits until the owners have expired theirs (or ctx ends),
 // and says how many events were refused and how many became unknown meanwhile.
 func (p *Pipeline) ExpireAll(ctx context.Context) (refused, unknown int) {
-	before := p.Totals(stages.FromGRPC)
+	before := p.allOutcomes()
 	p.cutoffOnce.Do(func() { close(p.cutoff) })
 	p.janitor.expireAll()
 	tick := time.NewTicker(time.Millisecond)
@@ -301,9 +301,19 @@ func (p *Pipeline) ExpireAll(ctx context.Context) (refused, unknown int) {
 		case <-ctx.Done():
 		}
 	}
-	after := p.Totals(stages.FromGRPC)
-	diff := func(o stages.Outcome) int { return int(after.Outcomes[o] - before.Outcomes[o]) }
+	after := p.allOutcomes()
+	diff := func(o stages.Outcome) int { return int(after[o] - before[o]) }
 	return diff(stages.Refused), diff(stages.Unknown)
+}
+
+// allOutcomes sums the outcomes of all origins.
+func (p *Pipeline) allOutcomes() (sum [stages.Outcomes]uint64) {
+	for origin := range stages.Origins {
+		for o, n := range p.Totals(origin).Outcomes {
+			sum[o] += n
+		}
+	}
+	return sum
 }
 
 // Stop ends the workers in the order of the graph, after what is in it was

@@ -13,7 +13,10 @@ type DeadLetter struct {
 	// Verdict is the refusal.
 	Verdict Verdict
 	// Raw is the encoded event as it was received, valid as long as the event's views. It may be no valid event.
+	// Of a Record it is the value.
 	Raw []byte
+	// Record is what the event was, if it came as one: kept with its key and headers.
+	Record *Record
 	// Topic is what the event was meant for: transform fills in KAFKA_TOPIC where no rule has chosen another one.
 	Topic *Topic
 	// At is when it was refused.
@@ -46,9 +49,20 @@ func (d *DeadLetters) Keeps(at StageID) bool { return d.Topic != nil && d.On[at]
 // take makes a refused event a dead letter if its stage's are kept, and if sending the event again cannot help.
 func (d *DeadLetters) take(ev *Event) {
 	v := &ev.Verdict
-	if v.Outcome == Refused && d.Keeps(v.Stage) && v.Reason.Code() == InvalidArgument && v.Reason != EventTooLarge && v.Retry() == 0 {
+	if v.Outcome == Refused && d.keeps(ev) && v.Reason.Code() == InvalidArgument && v.Reason != EventTooLarge && v.Retry() == 0 {
 		ev.Bury()
 	}
+}
+
+// keeps is Keeps for a refused event.
+func (d *DeadLetters) keeps(ev *Event) bool {
+	switch ev.Msg.options.Letters {
+	case AllLetters:
+		return d.Topic != nil
+	case NoLetters:
+		return false
+	}
+	return d.Keeps(ev.Verdict.Stage)
 }
 
 // Retry is the advice of the verdict; 0 says that sending the event again cannot help.
@@ -68,14 +82,19 @@ func (e *Event) Bury() {
 	e.More = true // so that Reset clears everything
 	e.Reset()
 	e.Msg, e.Index, e.At, e.Shard, e.rawAt = msg, index, at, shard, rawAt
-	e.scanEvent(letter.Raw) // as far as it can be read
+	if e.Size = len(letter.Raw); msg.Kind == Records {
+		letter.Record = &msg.records[index]
+		e.readRecord(letter.Record)
+		e.Size = letter.Record.bytes()
+	} else {
+		e.scanEvent(letter.Raw) // as far as it can be read
+	}
 	if len(e.ID.Value) == 0 {
 		e.ID.Value = id
 	}
 	if len(e.PartitionKey.Value) > 0 {
 		e.Shard = KeyHash(e.PartitionKey.Value)
 	}
-	e.Size = len(letter.Raw)
 	e.Dead, e.More, e.Letter = true, true, letter
 }
 
@@ -87,6 +106,8 @@ func (e *Event) raw() []byte {
 		return requestEvent(frame)
 	case Batch:
 		return frame[e.rawAt : int(e.rawAt)+e.Size]
+	case Records:
+		return e.Msg.records[e.Index].Value
 	}
 	return frame
 }

@@ -84,8 +84,12 @@ func (d *Decoder) Next(ev *Event) {
 		b, d.at, ok = nextEvent(m.Frame, d.at)
 		ev.Size, ev.rawAt = len(b), uint32(d.at-len(b))
 		ok = ok && ev.scanEvent(b)
+	case Records:
+		ok = d.nextRecord(ev)
 	}
 	switch {
+	case ok && m.options.Refusal != nil:
+	case !ok && m.Kind == Records: // refused, with what is wrong
 	case !ok:
 		ev.Refuse(AtDecode, MalformedEvent, nil)
 	case ev.Size > d.maxEventBytes:
@@ -99,7 +103,10 @@ func (d *Decoder) Next(ev *Event) {
 	} else {
 		ev.Shard = d.run
 	}
-	if !ok {
+	switch {
+	case m.options.Refusal != nil:
+		d.condemn(ev, *m.options.Refusal)
+	case !ev.Live():
 		d.letters.take(ev)
 	}
 	ev.At = AtDecode
@@ -123,6 +130,7 @@ func (ev *Event) scanRequest(frame []byte) bool {
 // identify notes the event's id for the answer; an event that goes on without one gets a UUIDv7.
 func identify(ev *Event) {
 	switch {
+	case ev.Msg.Kind == Records: // the answer's reader has the record
 	case len(ev.ID.Value) > 0:
 		// ID is a view into Frame, so the distance of the two pointers is its position.
 		offset := uintptr(unsafe.Pointer(&ev.ID.Value[0])) - uintptr(unsafe.Pointer(&ev.Msg.Frame[0]))

@@ -39,6 +39,8 @@ const (
 	Batch
 	// Malformed could not be scanned: it counts as one event and is refused by decode.
 	Malformed
+	// Records are stored records, each one event; there is no Frame. See record.go.
+	Records
 )
 
 // Result is the answer of one event. Its fields are written by the goroutine
@@ -103,6 +105,10 @@ type Message struct {
 	// Deadline bounds the wait for an outcome (design.md 2.6).
 	Deadline time.Time
 
+	// records and options are those of Kind Records: the event's bytes, and what is to be done with them.
+	records []Record
+	options RecordOptions
+
 	// Count is the number of events, and Results has one entry for each, in request order. A large message gets
 	// its results, 70 bytes an event, only when it is admitted or refused: what waits for admission stays small.
 	Count   int
@@ -160,6 +166,20 @@ func (m *Message) Arm(n int) {
 	m.refs.Store(int32(n) + 1)
 }
 
+// SetRecords makes m a message of records, which are m's from now on. Called by the pipeline.
+func (m *Message) SetRecords(records []Record, o RecordOptions) {
+	m.records, m.options, m.Origin = records, o, o.Origin
+}
+
+// Records are those of a message of that Kind, else nil.
+func (m *Message) Records() []Record { return m.records }
+
+// Position is the place of event i in the message's Flow.
+func (m *Message) Position(i int) int64 { return m.options.Position + int64(i) }
+
+// Flow is what keeps the order when records are sent again; may be nil.
+func (m *Message) Flow() *Flow { return m.options.Flow }
+
 // Events is the number of events the message counts as.
 func (m *Message) Events() int { return m.Count }
 
@@ -203,7 +223,9 @@ func (m *Message) WinAcknowledged(g Group) (won Group) {
 
 // Quiet reports whether the answer lists only what failed: nobody will read the
 // Results of acknowledged events.
-func (m *Message) Quiet() bool { return m.Kind == Batch && !m.WantResults }
+func (m *Message) Quiet() bool {
+	return (m.Kind == Batch || m.Kind == Records) && !m.WantResults
+}
 
 // Outcome is what became of event i, after m was answered.
 func (m *Message) Outcome(i int) Outcome {
@@ -223,12 +245,12 @@ func (m *Message) Write(i int) *Result {
 
 // SetVerdict writes v as the answer of event i. Only for the goroutine that won it.
 func (m *Message) SetVerdict(i int, v Verdict) {
+	if f := m.options.Flow; f != nil {
+		f.note(m.Position(i), &v)
+	}
 	r := m.Write(i)
 	r.Outcome, r.Reason, r.Stage, r.Detail = v.Outcome, v.Reason, v.Stage, v.Detail
-	retry := v.RetryAfter
-	if retry == 0 {
-		retry = v.Reason.Retry()
-	}
+	retry := v.Retry()
 	r.RetryAfterMillis = uint32((retry + time.Millisecond - 1) / time.Millisecond)
 }
 
@@ -284,6 +306,10 @@ func (m *Message) scanClientID(i int) []byte {
 		e.scanRequest(m.Frame)
 	case Batch:
 		e.scanEvent(m.eventBytes(i)) // as far as it can be read
+	case Records:
+		if e.readRecord(&m.records[i]); len(e.ID.Value) == 0 {
+			return AppendUUID(nil, m.records[i].id())
+		}
 	}
 	return e.ID.Value
 }

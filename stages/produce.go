@@ -30,8 +30,12 @@ func (p *Produce) Process(b *RecordBatch) (left []*Event) {
 		if !asked && ev.Live() && ev.Msg.Queued(ev.Index) {
 			asked, allowed = true, p.breaker.Allow(p.now())
 		}
-		if ev.Live() && !allowed {
+		switch f := ev.Msg.options.Flow; {
+		case !ev.Live():
+		case !allowed:
 			ev.Refuse(AtProduce, BreakerOpen, nil)
+		case f != nil && f.stops(ev.Msg.Position(ev.Index)):
+			ev.Refuse(AtProduce, NotSent, &Detail{Message: "an earlier record of its partition is sent again first"})
 		}
 		ev.At = AtProduce
 	}

@@ -44,7 +44,7 @@ func (r *RateLimit) Process(burst []*Event) {
 func (r *RateLimit) charge(events []*Event, live int, client *Client, now int64) {
 	allowed := live
 	var retry time.Duration
-	if live > 0 {
+	if live > 0 && events[0].Msg.Kind != Records { // who feeds records waits before they enter
 		allowed, retry = client.Limit.Take(r.limit, now, live)
 	}
 	for _, ev := range events {

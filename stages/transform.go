@@ -58,6 +58,9 @@ func (t *Transform) shape(ev *Event) {
 	if !ev.Open() {
 		return
 	}
+	if to := ev.Msg.options.Topic; to != nil { // whatever rules say
+		ev.Topic = to
+	}
 	if s := ev.schema(); s != nil && s.Prefix != nil {
 		if !t.frame(ev, s, changed) {
 			return

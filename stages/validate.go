@@ -98,14 +98,18 @@ func (v *Validate) check(ev *Event) {
 			return
 		}
 	}
-	limit := v.topics.Default.MaxMessageBytes()
+	topic := v.topics.Default
+	if ev.Msg.options.Topic != nil {
+		topic = ev.Msg.options.Topic
+	}
+	limit := topic.MaxMessageBytes()
 	if v.parts.RecordSize == nil || limit == 0 || RecordBound(ev.Size) <= limit {
 		return
 	}
 	if size := v.parts.RecordSize(ev); size > limit {
 		ev.Refuse(AtValidate, EventTooLarge, &Detail{Message: fmt.Sprintf(
 			"the event makes a record batch of up to %d bytes; the topic %s takes %d (max.message.bytes)",
-			size, v.topics.Default.Name, limit)})
+			size, topic.Name, limit)})
 	}
 }
 
@@ -192,13 +196,15 @@ func violation(ev *Event) *Detail {
 		}
 	}
 	if len(ev.Metadata) > 0 {
-		return metadataViolation(ev.Metadata)
+		return metadataViolation(ev)
 	}
 	return nil
 }
 
-func metadataViolation(metadata []Pair) *Detail {
-	if len(metadata) > MaxMetadataEntries {
+func metadataViolation(ev *Event) *Detail {
+	metadata := ev.Metadata
+	entries, bytes := ev.marks()
+	if len(metadata) > MaxMetadataEntries+entries {
 		return &Detail{Field: "metadata", Message: fmt.Sprintf("has more than the %d entries that are allowed", MaxMetadataEntries)}
 	}
 	total := 0
@@ -214,7 +220,7 @@ func metadataViolation(metadata []Pair) *Detail {
 			}
 		}
 	}
-	if total > MaxMetadataBytes {
+	if total > MaxMetadataBytes+bytes {
 		return &Detail{Field: "metadata", Message: fmt.Sprintf("has %d bytes of names and values; %d are allowed", total, MaxMetadataBytes)}
 	}
 	return nil

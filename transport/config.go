@@ -41,6 +41,12 @@ type Config struct {
 	DeliveryTimeout time.Duration
 	// MaxBatchEvents is the most events in one batch message (MAX_BATCH_EVENTS).
 	MaxBatchEvents int
+	// ReplayMaxDuration is how far back a replay may begin (REPLAY_MAX_DURATION).
+	ReplayMaxDuration time.Duration
+	// ReplayRateLimit is the most events a second of one replay (REPLAY_RATE_LIMIT).
+	ReplayRateLimit int
+	// ReplayTopics are where replays may publish: the one that is read, KAFKA_TOPIC, and KAFKA_TOPICS_ALLOWED.
+	ReplayTopics []string
 }
 
 // Validate returns one error for each variable that is out of bounds.

@@ -39,6 +39,8 @@ type broker struct {
 	// held: nothing is acknowledged. dead: nothing ever will be, until heal.
 	held  atomic.Bool
 	taken atomic.Int64
+	// judge may change the answer about an event.
+	judge func(p *stages.Partition, ev *stages.Event)
 }
 
 func (b *broker) Produce(p *stages.Partition, events []*stages.Event) {
@@ -46,6 +48,9 @@ func (b *broker) Produce(p *stages.Partition, events []*stages.Event) {
 	for _, ev := range events {
 		ev.Ack = stages.Ack{Verdict: stages.Verdict{Outcome: stages.Acknowledged}, Partition: p.ID, Offset: b.next[p]}
 		b.next[p]++
+		if b.judge != nil {
+			b.judge(p, ev)
+		}
 	}
 	b.queue = append(b.queue, events...)
 	b.mu.Unlock()
@@ -106,6 +111,9 @@ type setup struct {
 	pipeline pipeline.Config
 	stages   stages.Config
 	services Services
+	// topics are those beside "events".
+	topics []string
+	judge  func(p *stages.Partition, ev *stages.Event)
 }
 
 func testSetup() setup {
@@ -134,15 +142,18 @@ func start(t testing.TB, change func(*setup)) *gateway {
 	if change != nil {
 		change(&c)
 	}
-	topics := stages.NewTopics("events")
-	topics.Default.SetPartitions(3)
+	topics := stages.NewTopics(append([]string{"events"}, c.topics...)...)
+	for _, topic := range topics.All {
+		topic.SetPartitions(3)
+	}
+	c.services.Topics = topics
 	g := &gateway{t: t}
 	p, err := pipeline.New(c.pipeline, pipeline.Parts{Stages: c.stages, Topics: topics, Log: &g.log})
 	if err != nil {
 		t.Fatal(err)
 	}
 	g.pipeline = p
-	g.broker = &broker{report: p.Report, next: map[*stages.Partition]int64{}, more: make(chan struct{}, 1), quit: make(chan struct{})}
+	g.broker = &broker{report: p.Report, next: map[*stages.Partition]int64{}, more: make(chan struct{}, 1), quit: make(chan struct{}), judge: c.judge}
 	g.wg.Go(g.broker.loop)
 	p.Start(g.broker)
 	g.server, err = New(c.config, p, c.services, nil)

@@ -16,6 +16,7 @@ type Pipeline interface {
 	NewClient(name string) *stages.Client
 	Lane() pipeline.Lane
 	Receive(client *stages.Client, frame []byte, buffer stages.Freer, kind stages.Kind, n int) *stages.Message
+	ReceiveRecords(client *stages.Client, records []stages.Record, o stages.RecordOptions) *stages.Message
 	Admit(ctx context.Context, m *stages.Message, wait time.Duration) *stages.Verdict
 	Submit(lane pipeline.Lane, m *stages.Message)
 	Refuse(m *stages.Message, v stages.Verdict)

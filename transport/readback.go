@@ -40,8 +40,9 @@ type readStream struct {
 	ctx context.Context
 	// writes is odd while the handler is in a write; see sendWatch.
 	writes atomic.Uint64
-	// last is the last event that was sent.
-	last atomic.Pointer[stages.Delivery]
+	// last is the last event that was sent; of a replay, position is how far it had come with what was sent.
+	last     atomic.Pointer[stages.Delivery]
+	position atomic.Pointer[time.Time]
 }
 
 // reading begins a call that reads back. To be ended with end.
@@ -94,6 +95,10 @@ func (rs *readStream) begun() error { return rs.ss.SendHeader(metadata.MD{}) }
 func (rs *readStream) cutSlow() {
 	rs.server.metrics.slowClients.Inc()
 	f := failure{reason: stages.SlowClient, retry: stages.SlowClient.Retry(), message: "the client did not read its events for SEND_TIMEOUT; what was sent ends with the cursor in the metadata", subject: "client " + rs.client.Name, metadata: map[string]string{}}
+	if at := rs.position.Load(); at != nil {
+		f.message = "the client did not read its events for SEND_TIMEOUT; a replay from the position in the metadata on goes on behind what was sent"
+		f.metadata["position"] = at.UTC().Format(time.RFC3339Nano)
+	}
 	if d := rs.last.Load(); d != nil {
 		ev := &eventv1.Event{}
 		if proto.Unmarshal(d.Frame, ev) == nil && ev.Cursor != "" {

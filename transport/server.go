@@ -80,6 +80,8 @@ type Services struct {
 	Schemas Schemas
 	// Reading answers SubscribeEvents and ReplayEvents; nil: READING_DISABLED.
 	Reading stages.Reading
+	// Topics are those of the pipeline, where replays find Config.ReplayTopics.
+	Topics *stages.Topics
 }
 
 // New listens on the gRPC port and builds the server; nothing is accepted before Serve. creds is nil for plain text.

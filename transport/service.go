@@ -33,7 +33,7 @@ func (s *Server) gatewayDesc() *grpc.ServiceDesc {
 			{StreamName: "IngestEventStream", Handler: ingest(s.stream, false), ServerStreams: true, ClientStreams: true},
 			{StreamName: "IngestEventBatchStream", Handler: ingest(s.stream, true), ServerStreams: true, ClientStreams: true},
 			{StreamName: "SubscribeEvents", Handler: s.subscribe, ServerStreams: true},
-			{StreamName: "ReplayEvents", Handler: notImplemented, ServerStreams: true},
+			{StreamName: "ReplayEvents", Handler: s.replay, ServerStreams: true},
 			{StreamName: "GetEvent", Handler: notImplemented},
 		},
 		Metadata: gatewayv1.EventGateway_ServiceDesc.Metadata,

@@ -612,9 +612,10 @@ func (x *SubscribeRequest) GetHeartbeat() bool {
 // ReplayRequest selects a range of stored events, by the gateway's time of receipt, and says where they go.
 type ReplayRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The first time of receipt, inclusive. Required. At most REPLAY_MAX_DURATION (default 168 h) before `end`.
+	// The first time of receipt, inclusive, to the millisecond. Required. At most REPLAY_MAX_DURATION (default
+	// 168 h) ago. What Kafka no longer holds when the replay begins is not there.
 	Start *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start,proto3" json:"start,omitempty"`
-	// The end of the range, exclusive. Absent: the time of the call.
+	// The end of the range, exclusive. Absent, or in the future: the time of the call.
 	End *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end,proto3" json:"end,omitempty"`
 	// Event types to replay: exact, or a prefix with a trailing `*`. Empty: all. At most 100 entries.
 	EventTypes []string `protobuf:"bytes,3,rep,name=event_types,json=eventTypes,proto3" json:"event_types,omitempty"`
@@ -622,8 +623,9 @@ type ReplayRequest struct {
 	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Upper bound on replayed events per second. 0: the gateway's REPLAY_RATE_LIMIT, which is also the most.
 	MaxEventsPerSecond int32 `protobuf:"varint,5,opt,name=max_events_per_second,json=maxEventsPerSecond,proto3" json:"max_events_per_second,omitempty"`
-	// Empty: the events are streamed back. Set: they go through the pipeline again, into this topic, and only
-	// progress is streamed back.
+	// Empty: the events are streamed back. Set: they go through the pipeline again, rules included, into this
+	// topic (KAFKA_TOPIC or one of KAFKA_TOPICS_ALLOWED), and only progress is streamed back. They get the metadata
+	// `replayed_from` (topic/partition/offset). Delivery is at least once.
 	RepublishTopic string `protobuf:"bytes,6,opt,name=republish_topic,json=republishTopic,proto3" json:"republish_topic,omitempty"`
 	// Must be true to republish into the topic that is read, which doubles its events. Guards against doing so
 	// by mistake.
@@ -931,10 +933,21 @@ type ReplayResponse_Progress struct {
 	Matched int64 `protobuf:"varint,2,opt,name=matched,proto3" json:"matched,omitempty"`
 	// Matching events that Kafka has acknowledged in `republish_topic`.
 	Republished int64 `protobuf:"varint,3,opt,name=republished,proto3" json:"republished,omitempty"`
-	// The time of receipt up to which all events are done. A replay that broke off can go on from it.
+	// The time of receipt up to which, without it, all events are done. A replay that broke off can go on from
+	// it: some events at and after it may come again, none is missed. It lies DELIVERY_TIMEOUT (default 25 s)
+	// behind the events in this message, because events are stored that much out of the order of their receipt
+	// at most; for the same reason it ends before `end` when that is less than DELIVERY_TIMEOUT ago.
 	Position *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`
 	// True in the last message: everything in the range is done.
-	Done          bool `protobuf:"varint,5,opt,name=done,proto3" json:"done,omitempty"`
+	Done bool `protobuf:"varint,5,opt,name=done,proto3" json:"done,omitempty"`
+	// Matching events that were not republished and never will be: refused (too large for the topic, a rule
+	// that fails, ...). They do not end the replay.
+	Refused int64 `protobuf:"varint,6,opt,name=refused,proto3" json:"refused,omitempty"`
+	// Matching events that a rule dropped on their way to `republish_topic`, or that the gateway had there
+	// already (DEDUPE_WINDOW).
+	Filtered int64 `protobuf:"varint,7,opt,name=filtered,proto3" json:"filtered,omitempty"`
+	// The latest of the refused events, for a person: topic/partition/offset, reason and message.
+	LastRefusal   string `protobuf:"bytes,8,opt,name=last_refusal,json=lastRefusal,proto3" json:"last_refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1004,6 +1017,27 @@ func (x *ReplayResponse_Progress) GetDone() bool {
 	return false
 }
 
+func (x *ReplayResponse_Progress) GetRefused() int64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *ReplayResponse_Progress) GetFiltered() int64 {
+	if x != nil {
+		return x.Filtered
+	}
+	return 0
+}
+
+func (x *ReplayResponse_Progress) GetLastRefusal() string {
+	if x != nil {
+		return x.LastRefusal
+	}
+	return ""
+}
+
 var File_gateway_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_gateway_v1_gateway_proto_rawDesc = "" +
@@ -1068,16 +1102,19 @@ const file_gateway_v1_gateway_proto_rawDesc = "" +
 	"\x06filter\x18\x04 \x01(\tR\x06filter\x121\n" +
 	"\x15max_events_per_second\x18\x05 \x01(\x05R\x12maxEventsPerSecond\x12'\n" +
 	"\x0frepublish_topic\x18\x06 \x01(\tR\x0erepublishTopic\x12(\n" +
-	"\x10allow_same_topic\x18\a \x01(\bR\x0eallowSameTopic\"\xa3\x02\n" +
+	"\x10allow_same_topic\x18\a \x01(\bR\x0eallowSameTopic\"\xfc\x02\n" +
 	"\x0eReplayResponse\x12'\n" +
 	"\x06events\x18\x01 \x03(\v2\x0f.event.v1.EventR\x06events\x12?\n" +
-	"\bprogress\x18\x02 \x01(\v2#.gateway.v1.ReplayResponse.ProgressR\bprogress\x1a\xa6\x01\n" +
+	"\bprogress\x18\x02 \x01(\v2#.gateway.v1.ReplayResponse.ProgressR\bprogress\x1a\xff\x01\n" +
 	"\bProgress\x12\x12\n" +
 	"\x04read\x18\x01 \x01(\x03R\x04read\x12\x18\n" +
 	"\amatched\x18\x02 \x01(\x03R\amatched\x12 \n" +
 	"\vrepublished\x18\x03 \x01(\x03R\vrepublished\x126\n" +
 	"\bposition\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bposition\x12\x12\n" +
-	"\x04done\x18\x05 \x01(\bR\x04done\"!\n" +
+	"\x04done\x18\x05 \x01(\bR\x04done\x12\x18\n" +
+	"\arefused\x18\x06 \x01(\x03R\arefused\x12\x1a\n" +
+	"\bfiltered\x18\a \x01(\x03R\bfiltered\x12!\n" +
+	"\flast_refusal\x18\b \x01(\tR\vlastRefusal\"!\n" +
 	"\x0fGetEventRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id*\x93\x01\n" +
 	"\aOutcome\x12\x17\n" +
