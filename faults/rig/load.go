@@ -1,4 +1,4 @@
-//go:build faults
+//go:build faults || kafka
 
 package rig
 
@@ -46,6 +46,8 @@ type Load struct {
 	Window int
 	// BadEvery-th event has no source and must be refused; 0 = none.
 	BadEvery int
+	// Types is how many event types there are, load.0 and so on by the event's number; 0 = one, load.
+	Types int
 	// Ahead dates every event that far into the future.
 	Ahead time.Duration
 	// Resend sends what is unknown, unanswered or refused for now again, with the same id.
@@ -320,6 +322,9 @@ func (c *client) request(ev *ledger.Event) *eventv1.Event {
 	to := &eventv1.Event{Id: ev.ID, Source: "/faults/" + ev.ID, Type: "load", PartitionKey: ev.Key, Data: ev.Data}
 	if ev.Bad {
 		to.Source = ""
+	}
+	if n := c.run.conf.Types; n > 0 {
+		to.Type = fmt.Sprint("load.", ev.Seq%n)
 	}
 	if c.run.conf.Ahead > 0 {
 		to.Timestamp = timestamppb.New(time.Now().Add(c.run.conf.Ahead))
