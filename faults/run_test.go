@@ -84,6 +84,7 @@ type run struct {
 	// subscribers are judged by P8 at the end; groups are judged together.
 	subscribers []*rig.Subscriber
 	groups      []*group
+	replays     []*ledger.Received
 	began       time.Time
 	healed      time.Time
 }

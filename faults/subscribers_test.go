@@ -133,7 +133,11 @@ func (x *run) judgeReaders(j *ledger.Judge) {
 			calls += len(s.Ends()) + 1
 		}
 	}
-	if calls > 0 {
+	for _, r := range x.replays {
+		j.Received(r)
+		total += r.Total()
+	}
+	if total > 0 {
 		x.say("subscribers received %d events in %d calls", total, calls)
 	}
 }

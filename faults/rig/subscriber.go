@@ -43,6 +43,8 @@ type Subscription struct {
 	Opening *ledger.Opening
 	// Skip goes on with skip_cursor when the gateway offers one.
 	Skip bool
+	// Insist calls again with the same cursor when something cannot be read, in the hope that it will be or is gone.
+	Insist bool
 	// Window is the flow-control window in bytes; 0 = what grpc-go finds best.
 	Window int32
 }
@@ -200,6 +202,20 @@ func (s *Subscriber) live() {
 	}
 }
 
+// After waits for an end of a call that came later than that.
+func (s *Subscriber) After(since time.Time, reason string, within time.Duration) (end End, ok bool) {
+	ok = Within(within, func() bool {
+		for _, e := range s.Ends() {
+			if e.At.After(since) && e.Reason == reason {
+				end = e
+				return true
+			}
+		}
+		return false
+	})
+	return end, ok
+}
+
 // again notes the end of a call and says whether there will be another one.
 func (s *Subscriber) again(err error) bool {
 	e := End{At: time.Now(), Code: status.Code(err), Text: status.Convert(err).Message()}
@@ -220,7 +236,7 @@ func (s *Subscriber) again(err error) bool {
 		s.cursor = next
 		return true
 	}
-	return why == nil && e.Code == codes.Unavailable || retry
+	return why == nil && e.Code == codes.Unavailable || retry || s.conf.Insist && e.Reason == "RECORD_UNREADABLE"
 }
 
 // call is one call.
