@@ -46,6 +46,8 @@ type Load struct {
 	Window int
 	// BadEvery-th event has no source and must be refused; 0 = none.
 	BadEvery int
+	// Most is how many events may be begun until Allow says otherwise; 0 = no limit.
+	Most int
 	// Types is how many event types there are, load.0 and so on by the event's number; 0 = one, load.
 	Types int
 	// Ahead dates every event that far into the future.
@@ -95,6 +97,8 @@ type Running struct {
 	stop    chan struct{} // closed: nothing new is sent
 	once    sync.Once
 	paused  atomic.Bool
+	// allowed is how many events may be begun, begun how many were; 0 = as many as there is time for.
+	allowed, started atomic.Int64
 	// wave is raised by Fresh; what is sent afterwards carries it.
 	wave atomic.Int64
 }
@@ -124,6 +128,7 @@ func StartLoad(t testing.TB, l *ledger.Ledger, conf Load) *Running {
 	t.Helper()
 	conf = conf.withDefaults()
 	r := &Running{Began: time.Now(), t: t, conf: conf, ledger: l, stop: make(chan struct{})}
+	r.Allow(conf.Most)
 	r.ctx, r.cut = context.WithCancel(context.Background())
 	shares := conf.shares()
 	names := [ledger.Methods]string{"unary", "stream", "batch"}
@@ -233,6 +238,19 @@ func (r *Running) Send(name string, size int) (p *ledger.Producer) {
 	return c.producer
 }
 
+// Allow lets the load begin n events in all, and no more until it is called again. Load.Most is the first limit.
+func (r *Running) Allow(n int) { r.allowed.Store(int64(n)) }
+
+// mayStart takes one of the events that may be begun.
+func (r *Running) mayStart() bool {
+	limit := r.allowed.Load()
+	if limit == 0 || r.started.Add(1) <= limit {
+		return true
+	}
+	r.started.Add(-1)
+	return false
+}
+
 // Pause holds new events back; Resume lets them go on. What is in flight is answered meanwhile.
 func (r *Running) Pause() { r.paused.Store(true) }
 
@@ -295,7 +313,7 @@ func (c *client) next(ctx context.Context, n int) (events []ledger.Event) {
 		c.mu.Unlock()
 		stopping := c.run.stopping()
 		// With much to send again, new events wait: else an outage would pile up more than it can repeat.
-		for len(events) < n && !stopping && waiting < 2000 && !c.run.paused.Load() {
+		for len(events) < n && !stopping && waiting < 2000 && !c.run.paused.Load() && c.run.mayStart() {
 			c.sent++
 			events = append(events, c.producer.Next(c.run.conf.BadEvery > 0 && c.sent%c.run.conf.BadEvery == 0))
 		}

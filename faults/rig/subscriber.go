@@ -86,13 +86,19 @@ type Subscriber struct {
 func Subscribe(t testing.TB, l *ledger.Ledger, conf Subscription) *Subscriber {
 	t.Helper()
 	s := StartSubscriber(t, l, conf)
+	return s.Begun()
+}
+
+// Begun waits until the first call has begun.
+func (s *Subscriber) Begun() *Subscriber {
+	s.t.Helper()
 	select {
 	case <-s.begun:
 		return s
 	case <-s.done:
 	case <-time.After(Patience):
 	}
-	t.Fatalf("subscriber %s: the call does not begin: %+v", conf.Name, s.Ends())
+	s.t.Fatalf("subscriber %s: the call does not begin: %+v", s.conf.Name, s.Ends())
 	return nil
 }
 
