@@ -190,7 +190,8 @@ func (a *crowd) judge() {
 	took := time.Since(a.began)
 	a.load.Stop(rig.Patience)
 	ended := time.Now()
-	rules := book.Rules{MayDouble: true, LeastDoubt: 1, Partition: rig.PartitionOf(audiencePartitions), Least: book.Counts{Acknowledged: 50}}
+	rules := book.Rules{MayDouble: true, LeastDoubt: 1, Partition: rig.PartitionOf(audiencePartitions), Least: book.Counts{Acknowledged: 500},
+		Methods: []book.Method{book.Stream, book.Batch}} // calls come to little beside them
 	j := book.NewJudge(a.ledger, rules)
 	if err := a.broker.Read(audienceTopic, 2*time.Minute, j.Record); err != nil {
 		a.t.Fatal(err)

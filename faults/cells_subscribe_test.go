@@ -45,8 +45,12 @@ func subscribeCells() []cell {
 }
 
 func killUnderSubscribers(x *run) {
+	kills := 2
+	if x.cell.on == embedded {
+		kills = 1 // its start takes longer
+	}
 	all := x.audience(2)
-	for range x.times(2, 20) {
+	for range x.times(kills, 20) {
 		<-time.After(time.Duration(300+x.random.IntN(1000)) * time.Millisecond)
 		x.gateway.Kill()
 		x.gateway.Start().Ready()
@@ -142,7 +146,7 @@ func slowSubscriber(x *run) {
 		others = append(others, x.subscribe(rig.Subscription{Name: fmt.Sprint("reader", i), Window: window}))
 	}
 	slow := x.subscribe(rig.Subscription{Name: "slow", Window: window})
-	x.lasts(time.Second, 5*time.Second)
+	x.lasts(500*time.Millisecond, 5*time.Second)
 	before, _ := x.gateway.Resources()
 	had, acknowledged, began := others[0].Total(), x.ledger.Count().Acknowledged, time.Now()
 	slow.Hold()
@@ -151,7 +155,7 @@ func slowSubscriber(x *run) {
 		x.Error("the gateway does not cut the subscriber that does not read")
 	}
 	x.say("cut after %v", time.Since(began).Round(10*time.Millisecond))
-	x.lasts(time.Second, 50*time.Second)
+	x.lasts(500*time.Millisecond, 50*time.Second)
 	now, _ := x.gateway.Resources()
 	came, written := others[0].Total()-had, x.ledger.Count().Acknowledged-acknowledged
 	x.say("beside it another received %d of %d; memory %d MiB before, %d after", came, written, before.Bytes>>20, now.Bytes>>20)
@@ -208,7 +212,7 @@ func (x *run) unreadable(name string, records []byte, readers []*rig.Subscriber,
 		before[s] = s.Total()
 	}
 	had, written := behind.Total(), x.ledger.Count().Acknowledged
-	x.lasts(1500*time.Millisecond, 20*time.Second)
+	x.lasts(time.Second, 20*time.Second)
 	for _, s := range readers {
 		x.say("%s: %s received %d of %d by calling again", name, s.Name, s.Total()-before[s], x.ledger.Count().Acknowledged-written)
 		if s.Total()-before[s] < 100 {
@@ -231,7 +235,7 @@ func (x *run) unreadable(name string, records []byte, readers []*rig.Subscriber,
 func churn(x *run) {
 	cursor, _ := x.subscribe(rig.Subscription{Name: "steady"}).Place()
 	before, _ := x.gateway.Resources()
-	opened, reasons := rig.ComeAndGo(x, x.gateway.GRPC, 200, x.span(4*time.Second, 60*time.Second), func(n int) *gatewayv1.SubscribeRequest {
+	opened, reasons := rig.ComeAndGo(x, x.gateway.GRPC, 200, x.span(3*time.Second, 60*time.Second), func(n int) *gatewayv1.SubscribeRequest {
 		switch {
 		case n%20 == 0:
 			return &gatewayv1.SubscribeRequest{Start: earliest}
@@ -251,7 +255,7 @@ func churn(x *run) {
 			x.Errorf("%d calls end with %s", n, reason)
 		}
 	}
-	if opened < int(150*x.span(4*time.Second, 60*time.Second).Seconds()) {
+	if opened < int(150*x.span(3*time.Second, 60*time.Second).Seconds()) {
 		x.Errorf("P11: %d opened", opened)
 	}
 	// The rest is P9 of every cell: goroutines and files, Kafka connections among them, come back.
@@ -308,16 +312,16 @@ func groupSeen(x *run, _ *ledger.Verdict) {
 	}
 }
 
-// replayBesideIngest compares the calls' latency without and beside replays at the default rate, one after the other, and
-// then reads everything at once.
+// replayBesideIngest compares the calls' latency without and beside replays of everything, one after the other.
 func replayBesideIngest(x *run) {
 	calls := &rig.Calls{}
 	probe := rig.StartLoad(x, x.ledger, rig.Load{Name: "probe-", Address: x.gateway.GRPC, Unary: 8, Streams: -1, Batches: -1, Rate: 400, Dial: calls.Dial})
 	if err := probe.Fresh(rig.Patience); err != nil {
 		x.Fatal(err)
 	}
+	settled := time.Now()
 	x.lasts(3*time.Second, 60*time.Second)
-	calm := rig.Latency(calls.Between(x.began, time.Now()), 0.99)
+	calm := rig.Latency(calls.Between(settled, time.Now()), 0.99)
 	began := time.Now()
 	events := 0
 	for time.Since(began) < x.span(3*time.Second, 60*time.Second) {
@@ -330,4 +334,8 @@ func replayBesideIngest(x *run) {
 	probe.Stop(rig.Patience)
 	x.say("%d replays, %.0f events a second; p99 of calls %v before, %v beside: %.1f times", len(x.replays), float64(events)/took.Seconds(),
 		calm.Round(10*time.Microsecond), beside.Round(10*time.Microsecond), float64(beside)/float64(calm))
+	// As in R47: on a machine that others use, too, the ratio alone says little.
+	if beside > 5*calm && beside > 250*time.Millisecond {
+		x.Errorf("p99 of calls beside replays is %v, without them %v", beside, calm)
+	}
 }

@@ -82,7 +82,7 @@ func TestUnreadableBatchEndsThoseBeforeIt(t *testing.T) {
 	behind := r.subscribe(readers, stages.Subscription{}, nil)
 	behind.started(t)
 	release()
-	reasonIs(t, before.end(t), stages.RecordUnreadable)
+	_ = reasonIs(t, before.end(t), stages.RecordUnreadable)
 	if n := len(before.places); n != 5 {
 		t.Errorf("%d events came before the batch at offset %d, want 5", n, at)
 	}

@@ -151,12 +151,14 @@ type following struct {
 	past      []stored
 	// next is the first event that it has not received; up to, without it, open they may be left out.
 	next, open int
-	// skips are reported once a run of them.
-	skips int
 }
 
 func (f *following) begin(c call) {
+	open := f.open
 	f.next, f.open = c.bounds(f.partition, f.past, f.next)
+	if c.Resumes { // with a cursor from before anything came, the first call's start may still be any of those
+		f.open = max(f.open, open)
+	}
 }
 
 // came is an event that was received: the next one that it wants, or something is wrong.

@@ -177,6 +177,21 @@ func TestReceivedWrongStart(t *testing.T) {
 	}
 }
 
+// TestReceivedHeartbeatFirst: a subscriber from the end on gets a cursor before any event, and resumes with it: its start is
+// as little known as before, and nothing behind it may be left out.
+func TestReceivedHeartbeatFirst(t *testing.T) {
+	for from, right := range map[int64]bool{5: true, 9: true, 10: false} {
+		r := newRun()
+		who := r.ledger.Subscriber("who", partitionOf)
+		who.Begin(Opening{From: everywhere(5), To: everywhere(9)})
+		who.Begin(Opening{Resumes: true})
+		receive(who, r.delivered(everywhere(from))...)
+		if _, v := r.judgeReceived(Rules{}, who); right != (len(v.Violations) == 0) {
+			t.Errorf("from %d: %v", from, v.Violations)
+		}
+	}
+}
+
 // TestReceivedGap: what retention took may be left out when the subscriber was told so, and no more than that.
 func TestReceivedGap(t *testing.T) {
 	for _, told := range []bool{true, false} {

@@ -51,7 +51,7 @@ func ComeAndGo(t testing.TB, address string, perSecond int, lasts time.Duration,
 			conn := conns[n%churnConns]
 			if n%churnOwn == 0 {
 				conn = dial()
-				defer conn.Close()
+				defer func() { _ = conn.Close() }()
 			}
 			reason := visit(conn, request(n))
 			mu.Lock()
@@ -61,7 +61,7 @@ func ComeAndGo(t testing.TB, address string, perSecond int, lasts time.Duration,
 	}
 	calls.Wait()
 	for _, conn := range conns {
-		conn.Close()
+		_ = conn.Close() // nothing is left to fail
 	}
 	return opened, reasons
 }

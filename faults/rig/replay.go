@@ -30,7 +30,7 @@ func Replay(t testing.TB, l *ledger.Ledger, address string, from, until time.Tim
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	stream, err := gatewayv1.NewEventGatewayClient(conn).ReplayEvents(ctx, &gatewayv1.ReplayRequest{
