@@ -19,12 +19,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/event-gateway/event-gateway/faults/rig"
 	"github.com/event-gateway/event-gateway/kafka"
 	"github.com/event-gateway/event-gateway/kafka/kafkatest"
 	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
 )
 
-func init() { runTests = func(m *testing.M) int { return kafkatest.Main(m) } }
+func init() {
+	runTests = func(m *testing.M) int {
+		defer rig.RemoveBinaries()
+		return kafkatest.Main(m)
+	}
+}
 
 const (
 	acknowledged = gatewayv1.Outcome_OUTCOME_ACKNOWLEDGED

@@ -8,5 +8,5 @@ import "slices"
 
 func cells() []cell {
 	return slices.Concat(plainCells(), processCells(), brokerCells(), answerCells(), networkCells(), topicCells(), embeddedCells(),
-		shareCells(), overloadCells(), drainCells())
+		shareCells(), subscribeCells(), overloadCells(), drainCells())
 }

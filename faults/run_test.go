@@ -81,8 +81,12 @@ type run struct {
 	broker  *rig.Broker
 	front   *rig.Proxy // before the gateway, with fronted
 	load    *rig.Running
-	began   time.Time
-	healed  time.Time
+	// subscribers are judged by P8 at the end; groups are judged together.
+	subscribers []*rig.Subscriber
+	groups      []*group
+	replays     []*ledger.Received
+	began       time.Time
+	healed      time.Time
 }
 
 const (
@@ -196,6 +200,7 @@ func runCell(t *testing.T, c *cell) {
 		patience = 2 * time.Second // nobody is left to answer
 	}
 	x.load.Stop(patience)
+	x.arrive()
 	x.rest(base)
 	peak, scrapes, broken := watch.Stop()
 	for _, finding := range broken {
@@ -377,6 +382,7 @@ func (x *run) judge() *ledger.Verdict {
 		x.Errorf("reading the topic: %v", err)
 	}
 	v := j.Verdict()
+	x.judgeReaders(j)
 	for _, found := range v.Violations {
 		x.Error(found)
 	}

@@ -104,10 +104,10 @@ func (r *Readers) listen(ctx context.Context, start stages.Start, ps positions) 
 func (f *follower) live(ctx context.Context, seq uint64) error {
 	f.ahead = true // until a block says otherwise
 	for {
-		b, found, came, failure := f.readers.hub.at(seq)
+		b, found, came, failed := f.readers.hub.at(seq)
 		switch {
-		case failure != nil:
-			return f.readers.broken(ctx, f.ps, failure)
+		case failed != nil && failed.concerns(f.ps):
+			return f.readers.broken(ctx, f.ps, failed.err)
 		case found == behind:
 			return nil
 		case found == wait:

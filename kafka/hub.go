@@ -15,6 +15,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"sort"
 	"sync"
 	"time"
@@ -55,7 +56,7 @@ type hub struct {
 	came chan struct{}
 	// run is the tail that fills the hub; failure is why the last one has ended, until the next one starts.
 	run     *tail
-	failure error
+	failure *tailFailure
 	// listeners are those between listen and leave.
 	listeners int
 	linger    *time.Timer
@@ -128,9 +129,24 @@ func (h *hub) ended(t *tail, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.run == t {
-		h.failure = err
+		if err != nil {
+			h.failure = &tailFailure{err: err, at: t.at}
+		}
 		h.forget()
 	}
+}
+
+// tailFailure is why a tail has ended, and where it was.
+type tailFailure struct {
+	err error
+	at  positions
+}
+
+// concerns reports whether a reader at ps has before it what the tail could not read. Who has begun behind it, or has got
+// over it, goes on by itself.
+func (f *tailFailure) concerns(ps positions) bool {
+	failed, ok := errors.AsType[*partitionError](f.err)
+	return !ok || failed.topic == "" || ps.at(failed.partition) <= f.at.at(failed.partition)
 }
 
 // forget empties the hub. Called with mu held.
@@ -189,8 +205,8 @@ const (
 	behind
 )
 
-// at finds block seq. came is closed when it is worth asking again. err is why there will be no more blocks.
-func (h *hub) at(seq uint64) (b *block, found place, came <-chan struct{}, err error) {
+// at finds block seq. came is closed when it is worth asking again. failed is why there will be no more blocks.
+func (h *hub) at(seq uint64) (b *block, found place, came <-chan struct{}, failed *tailFailure) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch first := h.next - uint64(len(h.blocks)); {

@@ -15,6 +15,8 @@
 //	P5  wrong position   the acknowledged position holds something else, or two sendings were given the same one
 //	P6  doubled          stored more often than its sendings can explain, or at all twice where Rules forbid it
 //	P2  contradiction    the gateway answered one sending twice, or an answer contradicts itself
+//	P8  skipped          a subscriber did not receive what its start and filter promise, and was not told
+//	P8  received again   a subscriber received an event twice, or after a later one of its partition
 //	P11 vacuous          a run in which too little happened to show anything
 //
 // (P7, P9 and P10 of the test plan are about time, resources and metrics: package rig measures them and adds

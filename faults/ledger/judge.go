@@ -38,6 +38,8 @@ type Record struct {
 	ID   string
 	Key  string
 	Data []byte
+	// Millis is Kafka's time of the record, in Unix milliseconds.
+	Millis int64
 }
 
 // Kind is a kind of violation.
@@ -141,6 +143,8 @@ type Judge struct {
 	stored map[*Producer][]Position
 	again  map[*Producer]map[int][]Position
 	last   map[int32]int64
+	// log has the events of each partition, past what was there before, too; made when a subscriber is judged.
+	log, past map[int32][]stored
 }
 
 var nowhere = Position{Partition: -1, Offset: -1}
@@ -148,7 +152,7 @@ var nowhere = Position{Partition: -1, Offset: -1}
 // NewJudge returns a judge that has seen no record.
 func NewJudge(l *Ledger, rules Rules) *Judge {
 	j := &Judge{ledger: l, rules: rules, stored: map[*Producer][]Position{}, again: map[*Producer]map[int][]Position{},
-		last: map[int32]int64{}}
+		last: map[int32]int64{}, log: map[int32][]stored{}}
 	for _, p := range l.Producers() {
 		places := make([]Position, len(p.events))
 		for i := range places {
@@ -171,6 +175,7 @@ func (j *Judge) Record(r Record) {
 		j.verdict.Add(Violation{Property: "P2", Kind: Phantom, ID: r.ID, At: r.Position, Text: "it was never sent"})
 		return
 	}
+	j.log[r.Partition] = append(j.log[r.Partition], stored{r.Offset, placeOf(p, seq), r.Millis})
 	e := &p.events[seq]
 	if j.stored[p][seq] == nowhere {
 		j.stored[p][seq] = r.Position

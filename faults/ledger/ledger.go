@@ -86,7 +86,7 @@ func (l *Ledger) ProducerWithKeys(name string, method Method, keys []string, siz
 	if l.byName[name] != nil || strings.Contains(name, "|") {
 		panic("ledger: the name " + name + " is taken or has a |")
 	}
-	p := &Producer{Name: name, Method: method, ledger: l, keys: keys, size: max(size, minPayload),
+	p := &Producer{Name: name, Method: method, ledger: l, number: len(l.producers), keys: keys, size: max(size, minPayload),
 		random: rand.New(rand.NewPCG(l.Seed, uint64(len(l.producers)))), floors: map[uint32][]Position{},
 		reasons: map[string]int{}}
 	l.producers, l.byName[name] = append(l.producers, p), p
@@ -152,6 +152,7 @@ type Producer struct {
 	Method Method
 
 	ledger *Ledger
+	number int // among the ledger's producers
 	keys   []string
 	size   int
 	random *rand.Rand
@@ -300,14 +301,23 @@ func intact(id string, data []byte) bool {
 
 // find is the producer and number of an id.
 func (l *Ledger) find(id string) (*Producer, int, bool) {
-	name, number, ok := strings.Cut(id, "|")
+	name, seq, ok := cutID(id)
 	p := l.byName[name]
-	if !ok || p == nil {
-		return nil, 0, false
-	}
-	seq, err := strconv.Atoi(number)
-	if err != nil || seq < 0 || seq >= len(p.events) || p.ID(seq) != id {
+	if !ok || p == nil || seq >= len(p.events) || p.ID(seq) != id {
 		return nil, 0, false
 	}
 	return p, seq, true
 }
+
+// cutID is a producer's name and the number of its event.
+func cutID(id string) (name string, seq int, ok bool) {
+	name, number, ok := strings.Cut(id, "|")
+	seq, err := strconv.Atoi(number)
+	return name, seq, ok && err == nil && seq >= 0
+}
+
+// at is the producer of an event.
+func (l *Ledger) at(e place) *Producer { return l.producers[e>>32] }
+
+// id is the event's.
+func (l *Ledger) id(e place) string { return l.at(e).ID(e.seq()) }

@@ -1,4 +1,4 @@
-//go:build faults
+//go:build faults || kafka
 
 package rig
 
@@ -84,18 +84,22 @@ func ShiftClock(t *testing.T, by string) {
 // Client goes straight to the broker.
 func (b *Broker) Client(options ...kgo.Opt) *kgo.Client {
 	b.t.Helper()
+	client, err := b.client(options...)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return client
+}
+
+func (b *Broker) client(options ...kgo.Opt) (*kgo.Client, error) {
 	dialer := net.Dialer{Timeout: 5 * time.Second}
-	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(b.Addrs...),
+	return kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(b.Addrs...),
 		kgo.Dialer(func(ctx context.Context, network, host string) (net.Conn, error) {
 			if own := b.direct[host]; own != "" {
 				host = own
 			}
 			return dialer.DialContext(ctx, network, host)
 		})}, options...)...)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return client
 }
 
 // Admin runs do with an admin client that goes straight to the broker.

@@ -1,4 +1,4 @@
-//go:build faults
+//go:build faults || kafka
 
 // Package rig drives the real gateway, as a process, between a load that keeps a ledger and a broker that can
 // be hurt:
@@ -14,6 +14,7 @@
 //	Embedded      the gateway's own broker, as a Broker to read from
 //	NewProxy      toxiproxy in front of anything that speaks TCP
 //	StartLoad     unary callers, streams and batch streams at a fixed rate: Fresh, Pause, Stop
+//	Subscribe     a subscriber that resumes by cursor: Hold, Release, Ends; what it received is a ledger.Received
 //	Read          every record of a topic, straight from the broker
 //	Watch         scrapes /metrics and /proc all the time: the accounting identity, peak memory
 //

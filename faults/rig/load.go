@@ -1,4 +1,4 @@
-//go:build faults
+//go:build faults || kafka
 
 package rig
 
@@ -46,6 +46,10 @@ type Load struct {
 	Window int
 	// BadEvery-th event has no source and must be refused; 0 = none.
 	BadEvery int
+	// Most is how many events may be begun until Allow says otherwise; 0 = no limit.
+	Most int
+	// Types is how many event types there are, load.0 and so on by the event's number; 0 = one, load.
+	Types int
 	// Ahead dates every event that far into the future.
 	Ahead time.Duration
 	// Resend sends what is unknown, unanswered or refused for now again, with the same id.
@@ -93,6 +97,8 @@ type Running struct {
 	stop    chan struct{} // closed: nothing new is sent
 	once    sync.Once
 	paused  atomic.Bool
+	// allowed is how many events may be begun, begun how many were; 0 = as many as there is time for.
+	allowed, started atomic.Int64
 	// wave is raised by Fresh; what is sent afterwards carries it.
 	wave atomic.Int64
 }
@@ -122,6 +128,7 @@ func StartLoad(t testing.TB, l *ledger.Ledger, conf Load) *Running {
 	t.Helper()
 	conf = conf.withDefaults()
 	r := &Running{Began: time.Now(), t: t, conf: conf, ledger: l, stop: make(chan struct{})}
+	r.Allow(conf.Most)
 	r.ctx, r.cut = context.WithCancel(context.Background())
 	shares := conf.shares()
 	names := [ledger.Methods]string{"unary", "stream", "batch"}
@@ -231,6 +238,19 @@ func (r *Running) Send(name string, size int) (p *ledger.Producer) {
 	return c.producer
 }
 
+// Allow lets the load begin n events in all, and no more until it is called again. Load.Most is the first limit.
+func (r *Running) Allow(n int) { r.allowed.Store(int64(n)) }
+
+// mayStart takes one of the events that may be begun.
+func (r *Running) mayStart() bool {
+	limit := r.allowed.Load()
+	if limit == 0 || r.started.Add(1) <= limit {
+		return true
+	}
+	r.started.Add(-1)
+	return false
+}
+
 // Pause holds new events back; Resume lets them go on. What is in flight is answered meanwhile.
 func (r *Running) Pause() { r.paused.Store(true) }
 
@@ -293,7 +313,7 @@ func (c *client) next(ctx context.Context, n int) (events []ledger.Event) {
 		c.mu.Unlock()
 		stopping := c.run.stopping()
 		// With much to send again, new events wait: else an outage would pile up more than it can repeat.
-		for len(events) < n && !stopping && waiting < 2000 && !c.run.paused.Load() {
+		for len(events) < n && !stopping && waiting < 2000 && !c.run.paused.Load() && c.run.mayStart() {
 			c.sent++
 			events = append(events, c.producer.Next(c.run.conf.BadEvery > 0 && c.sent%c.run.conf.BadEvery == 0))
 		}
@@ -320,6 +340,9 @@ func (c *client) request(ev *ledger.Event) *eventv1.Event {
 	to := &eventv1.Event{Id: ev.ID, Source: "/faults/" + ev.ID, Type: "load", PartitionKey: ev.Key, Data: ev.Data}
 	if ev.Bad {
 		to.Source = ""
+	}
+	if n := c.run.conf.Types; n > 0 {
+		to.Type = fmt.Sprint("load.", ev.Seq%n)
 	}
 	if c.run.conf.Ahead > 0 {
 		to.Timestamp = timestamppb.New(time.Now().Add(c.run.conf.Ahead))

@@ -1,4 +1,4 @@
-//go:build faults
+//go:build faults || kafka
 
 package rig
 
@@ -55,6 +55,22 @@ func (b *Broker) Read(topic string, within time.Duration, visit func(ledger.Reco
 	return nil
 }
 
+// Bounds are the first offsets and the ends of the partitions of the topic.
+func (b *Broker) Bounds(topic string) (starts, ends map[int32]int64, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	client, err := b.client()
+	if err != nil {
+		return nil, nil, err
+	}
+	adm := kadm.NewClient(client)
+	defer adm.Close()
+	if starts, err = listed(ctx, adm.ListStartOffsets, topic); err == nil {
+		ends, err = listed(ctx, adm.ListEndOffsets, topic)
+	}
+	return starts, ends, err
+}
+
 // Starts are the first offsets that the partitions of the topic still have.
 func (b *Broker) Starts(topic string) (starts map[int32]int64) {
 	b.t.Helper()
@@ -66,7 +82,7 @@ func (b *Broker) Starts(topic string) (starts map[int32]int64) {
 }
 
 func record(r *kgo.Record) ledger.Record {
-	to := ledger.Record{Position: ledger.Position{Partition: r.Partition, Offset: r.Offset}, Key: string(r.Key)}
+	to := ledger.Record{Position: ledger.Position{Partition: r.Partition, Offset: r.Offset}, Key: string(r.Key), Millis: r.Timestamp.UnixMilli()}
 	ev, err := kafka.EventFromRecord(r)
 	if err != nil {
 		to.ID = "not an event: " + err.Error()
