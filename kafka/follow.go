@@ -60,7 +60,7 @@ func (r *Readers) follow(ctx context.Context, s *stages.Subscription) error {
 		return err
 	}
 	f := &follower{readers: r, sub: s, id: r.identity.Load(), ps: ps}
-	f.pause()
+	// beat is 0: who wants heartbeats has a cursor to resume with before there is any event.
 	r.metrics.follow(f)
 	defer r.metrics.unfollow(f)
 	if err := r.listen(ctx, s.Start, ps); err != nil {

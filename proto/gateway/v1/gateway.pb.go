@@ -520,8 +520,9 @@ type SubscribeRequest struct {
 	Filter string `protobuf:"bytes,6,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Event sources to deliver, exact. At most 100 entries.
 	Sources []string `protobuf:"bytes,7,rep,name=sources,proto3" json:"sources,omitempty"`
-	// True: an Event that carries only a cursor (with a group: nothing) is sent every SUBSCRIBE_HEARTBEAT while nothing
-	// matches, so that a subscriber with a narrow filter can store its progress and knows that the stream lives. It has no `type`.
+	// True: an Event that carries only a cursor (with a group: nothing) is sent at the beginning, and every SUBSCRIBE_HEARTBEAT
+	// while nothing matches, so that a subscriber with a narrow filter can store its progress and knows that the stream
+	// lives. It has no `type`.
 	Heartbeat     bool `protobuf:"varint,8,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
