@@ -54,8 +54,7 @@ func (e *Event) StoredBound() int {
 	return e.Size + 2 + uuidLength + 2 + timestampMax
 }
 
-// Stamp is an encoded time of receipt. The events of a message share theirs, and encoding one takes a third of what the copy
-// of an event does. Used by one goroutine.
+// Stamp is an encoded time of receipt. The events of a message share theirs. Used by one goroutine.
 type Stamp struct {
 	of      time.Time
 	encoded []byte
