@@ -510,6 +510,20 @@ func TestSourceOutage(t *testing.T) {
 	}
 }
 
+// TestSourceStopsWithoutKafka: with nothing in flight, a gateway whose Kafka is gone ends in time and in order.
+func TestSourceStopsWithoutKafka(t *testing.T) {
+	r, cluster := fakeSource(t, 1)
+	r.fill(0, 100, 5, 1)
+	p := r.gateway("SHUTDOWN_TIMEOUT=12s", "KAFKA_SESSION_TIMEOUT=30s")
+	eventually(t, "everything is committed", func() bool { return r.committed() == 100 })
+	cluster.Close()
+	began := time.Now()
+	p.signal(syscall.SIGTERM)
+	if code := p.exit(); code != 0 || time.Since(began) > 12*time.Second {
+		t.Errorf("exit code %d after %v", code, time.Since(began))
+	}
+}
+
 // TestSourcePauses: while Kafka takes nothing, the source fetches no more than its share.
 func TestSourcePauses(t *testing.T) {
 	const events, size = 60, 500_000
