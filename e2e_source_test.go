@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
@@ -359,6 +360,14 @@ func sourceRefused(t *testing.T, rig func(*testing.T) *sourceRig) {
 			t.Errorf("%v dead letters are counted", n)
 		}
 		checkSourceIdentity(t, p)
+		// The letter that is an event is sent again over gRPC, and refused again; the other one is only named.
+		env := environ("KAFKA_BROKERS="+strings.Join(r.brokers, ","), "KAFKA_DLQ_TOPIC="+r.dead, "KAFKA_GROUP_ID="+r.group)
+		code, stdout, stderr := command(t, "", env, "dlq", "redrive", "--address", p.grpc, "--json")
+		var totals struct{ Sent, Skipped int }
+		if err := json.Unmarshal([]byte(stdout), &totals); err != nil || code != 1 || totals.Sent != 1 || totals.Skipped != 1 ||
+			!strings.Contains(stderr, "INVALID_EVENT") {
+			t.Errorf("redrive: %v: exit code %d: %s%s", err, code, stdout, stderr)
+		}
 	})
 	t.Run("skip", func(t *testing.T) {
 		r := rig(t)
@@ -507,6 +516,20 @@ func TestSourceOutage(t *testing.T) {
 			t.Logf("%d events twice, %d had passed others", twice, passed)
 			checkSourceIdentity(t, p)
 		})
+	}
+}
+
+// TestSourceStopsWithoutKafka: with nothing in flight, a gateway whose Kafka is gone ends in time and in order.
+func TestSourceStopsWithoutKafka(t *testing.T) {
+	r, cluster := fakeSource(t, 1)
+	r.fill(0, 100, 5, 1)
+	p := r.gateway("SHUTDOWN_TIMEOUT=12s", "KAFKA_SESSION_TIMEOUT=30s")
+	eventually(t, "everything is committed", func() bool { return r.committed() == 100 })
+	cluster.Close()
+	began := time.Now()
+	p.signal(syscall.SIGTERM)
+	if code := p.exit(); code != 0 || time.Since(began) > 12*time.Second {
+		t.Errorf("exit code %d after %v", code, time.Since(began))
 	}
 }
 

@@ -240,7 +240,7 @@ func FuzzReadDeadLetter(f *testing.F) {
 		if !bytes.Equal(l.Raw, value) || !bytes.Equal(l.Key, key) {
 			t.Fatalf("value %q, key %q", l.Raw, l.Key)
 		}
-		for _, s := range []string{l.Reason, l.Stage, l.Message, l.Rule, l.Client, l.Topic, l.ID} {
+		for _, s := range []string{l.Reason, l.Stage, l.Message, l.Rule, l.Client, l.Topic, l.ID, l.Source} {
 			if !utf8.ValidString(s) {
 				t.Fatalf("%q is not valid UTF-8", s)
 			}
@@ -256,6 +256,10 @@ func FuzzReadDeadLetter(f *testing.F) {
 		}
 		if _, err := proto.Marshal(l.Event); err != nil {
 			t.Fatalf("the event does not serialize: %v", err)
+		}
+		again := &eventv1.Event{}
+		if err := proto.Unmarshal(l.Encoded(), again); err != nil || l.Event != nil && !proto.Equal(again, l.Event) {
+			t.Fatalf("%v: what is sent again is %v, and not %v", err, again, l.Event)
 		}
 	})
 }

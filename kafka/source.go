@@ -408,6 +408,8 @@ func (s *Source) Drain(ctx context.Context) error {
 
 // leaveGroup commits what is marked and leaves. What does not work costs time or duplicates, but no record.
 func (s *Source) leaveGroup(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, commitWait) // without Kafka, the rest of the drain needs its time
+	defer cancel()
 	if err := s.client.CommitMarkedOffsets(ctx); err != nil {
 		s.metrics.commitErrors.Add(1)
 		s.parts.Log.Log(LevelWarn, "the last offsets of the source could not be committed: its newest records are read twice", "error", err)
