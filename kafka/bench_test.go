@@ -230,3 +230,46 @@ func TestProduceAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations an event", n)
 	}
 }
+
+// benchRecord is a record of about 450 bytes as the gateway writes most: without metadata.
+func benchRecord(i int) *kgo.Record {
+	ev := benchEvent(testTopic.Partitions()[0], i)
+	ev.Metadata = nil
+	nameAttributes(&ev.Attributes)
+	r := recordOf(ev)
+	r.fill(context.Background(), FormatBinary, ev, &timeText{})
+	return overTheWire(&r.kafka)
+}
+
+// BenchmarkDelivery reads a record for subscribers: attributes, the encoded event, its cursor. Beside it the same
+// by EventFromRecord and proto.Marshal.
+func BenchmarkDelivery(b *testing.B) {
+	records := make([]*kgo.Record, benchEvents)
+	for i := range records {
+		records[i] = benchRecord(i)
+	}
+	at := positions{1 << 20, 2 << 20, 3 << 20}
+	run := func(read func(*kgo.Record) (*delivery, error)) func(*testing.B) {
+		return func(b *testing.B) {
+			b.ReportAllocs()
+			kept := make([]*delivery, benchEvents) // as the hub does
+			for i := range b.N {
+				d, err := read(records[i%benchEvents])
+				if err != nil {
+					b.Fatal(err)
+				}
+				d.setCursor(&testIdentity, at)
+				kept[i%benchEvents] = d
+			}
+		}
+	}
+	b.Run("impl=gateway", run(func(r *kgo.Record) (*delivery, error) { return deliveryOf(r, cursorRoom(3)) }))
+	b.Run("impl=plain-proto.Marshal", run(func(r *kgo.Record) (*delivery, error) {
+		ev, err := EventFromRecord(r)
+		if err != nil {
+			return nil, err
+		}
+		d := &delivery{Delivery: stages.Delivery{Event: ev, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Stored: r.Timestamp}}
+		return d, d.encode(cursorRoom(3))
+	}))
+}

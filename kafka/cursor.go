@@ -91,6 +91,15 @@ func (ps positions) offsets(first int) map[int32]kgo.Offset {
 
 var crc32c = crc32.MakeTable(crc32.Castagnoli)
 
+// smallChecksum is crc32.Checksum with crc32c for a few bytes on the stack, which that one would move to the heap, for every event.
+func smallChecksum(p []byte) uint32 {
+	crc := ^uint32(0)
+	for _, c := range p {
+		crc = crc32c[byte(crc)^c] ^ crc>>8
+	}
+	return ^crc
+}
+
 // appendCursor appends the cursor of ps to b.
 func appendCursor(b []byte, id *identity, ps positions) []byte {
 	var small [128]byte
@@ -100,7 +109,7 @@ func appendCursor(b []byte, id *identity, ps positions) []byte {
 	for _, offset := range ps {
 		raw = binary.AppendUvarint(raw, uint64(offset))
 	}
-	binary.BigEndian.PutUint32(raw[1:], crc32.Checksum(raw[1+crc32.Size:], crc32c))
+	binary.BigEndian.PutUint32(raw[1:], smallChecksum(raw[1+crc32.Size:]))
 	return base64.RawURLEncoding.AppendEncode(b, raw)
 }
 

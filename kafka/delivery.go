@@ -6,22 +6,31 @@ package kafka
 import (
 	"encoding/binary"
 	"fmt"
+	"unicode/utf8"
+	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
+	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
 	"github.com/event-gateway/event-gateway/stages"
 )
 
 // cursorField is the number of event.v1.Event.cursor.
 const cursorField = 10
 
-// delivery is a stages.Delivery in the making. It keeps nothing of the record, whose memory is that of a whole batch.
+// delivery is a stages.Delivery in the making. Once it is encoded it keeps nothing of the record, whose memory is that of
+// a whole batch.
 type delivery struct {
 	stages.Delivery
 	// body is the length of Frame without the cursor.
 	body int
+	// event and time are the memory of Event when it was made of headers: then its attributes are views of the record,
+	// and of Frame once that is there.
+	event eventv1.Event
+	time  timestamppb.Timestamp
 }
 
 // deliveryOf reads a record and encodes its event. Frame has room for a cursor of cursorBytes.
@@ -36,19 +45,40 @@ func deliveryOf(r *kgo.Record, cursorBytes int) (*delivery, error) {
 	return d, nil
 }
 
-// readDelivery reads a record. What nobody wants need not be encoded.
+// readDelivery reads a record, as EventFromRecord does. What nobody wants need not be encoded.
 func readDelivery(r *kgo.Record) (*delivery, error) {
-	ev, err := EventFromRecord(r)
+	headers, err := inHeaders(r)
 	if err != nil {
 		return nil, err
 	}
-	return &delivery{Delivery: stages.Delivery{
-		Event: ev, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Stored: r.Timestamp,
-	}}, nil
+	d := &delivery{Delivery: stages.Delivery{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Stored: r.Timestamp}}
+	if headers {
+		d.Event = &d.event
+		err = making{event: d.Event, time: &d.time, text: view}.fromHeaders(r)
+	} else {
+		d.Event, err = eventFromValue(r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// view is text without a copy, where it can be.
+func view(b []byte) string {
+	if !utf8.Valid(b) {
+		return text(b)
+	}
+	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
 // encode makes the Frame, and lets go of the data, which is a view of the record.
 func (d *delivery) encode(cursorBytes int) error {
+	if d.Event == &d.event {
+		d.Frame = encodeEvent(d.Event, cursorBytes)
+		d.body, d.Event.Data = len(d.Frame), nil
+		return nil
+	}
 	options := proto.MarshalOptions{}
 	frame, err := options.MarshalAppend(make([]byte, 0, options.Size(d.Event)+cursorBytes), d.Event)
 	if err != nil {
@@ -56,6 +86,27 @@ func (d *delivery) encode(cursorBytes int) error {
 	}
 	d.Frame, d.body, d.Event.Data = frame, len(frame), nil
 	return nil
+}
+
+const (
+	// deliveryBytes is what an event of the hub takes beside its frame and its metadata.
+	deliveryBytes = int(unsafe.Sizeof(delivery{})) + 16
+	// foreignBytes is about what one takes besides that was not made of headers: a second Event, with its attributes.
+	foreignBytes = 500
+	// pairBytes is about what Go's map takes for an entry of the metadata, beside the text.
+	pairBytes = 80
+)
+
+// memory is about what an encoded event holds, in bytes.
+func (d *delivery) memory() int {
+	size := deliveryBytes + cap(d.Frame)
+	if d.Event != &d.event {
+		size += foreignBytes
+	}
+	for name, value := range d.Event.Metadata {
+		size += pairBytes + len(name) + len(value)
+	}
+	return size
 }
 
 // setCursor puts a cursor behind the event, in place of the one that is there.

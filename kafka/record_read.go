@@ -24,16 +24,31 @@ var ErrNotAnEvent = errors.New("the record is not an event: it has neither the h
 // EventFromRecord reads a record in either format. The event's data is the
 // record's value, not a copy.
 func EventFromRecord(r *kgo.Record) (*eventv1.Event, error) {
+	switch headers, err := inHeaders(r); {
+	case err != nil:
+		return nil, err
+	case headers:
+		m := making{event: &eventv1.Event{}, time: &timestamppb.Timestamp{}, text: text}
+		if err := m.fromHeaders(r); err != nil {
+			return nil, err
+		}
+		return m.event, nil
+	}
+	return eventFromValue(r)
+}
+
+// inHeaders says which format it is: attributes in headers, or all in the value.
+func inHeaders(r *kgo.Record) (bool, error) {
 	for i := range r.Headers {
 		h := &r.Headers[i]
 		if h.Key == headerSpecVersion {
-			return eventFromHeaders(r)
+			return true, nil
 		}
 		if h.Key == headerContentType && string(h.Value) == eventContentType {
-			return eventFromValue(r)
+			return false, nil
 		}
 	}
-	return nil, ErrNotAnEvent
+	return false, ErrNotAnEvent
 }
 
 func eventFromValue(r *kgo.Record) (*eventv1.Event, error) {
@@ -49,53 +64,67 @@ func eventFromValue(r *kgo.Record) (*eventv1.Event, error) {
 	return ev, nil
 }
 
-func eventFromHeaders(r *kgo.Record) (*eventv1.Event, error) {
-	ev := &eventv1.Event{Data: r.Value}
+// making is an event that is being made of headers.
+type making struct {
+	event *eventv1.Event
+	// time is memory for the event's.
+	time *timestamppb.Timestamp
+	// text makes an attribute of a header.
+	text func([]byte) string
+}
+
+func (m making) fromHeaders(r *kgo.Record) error {
+	ev := m.event
+	ev.Data = r.Value
 	for i := range r.Headers {
 		h := &r.Headers[i]
-		if err := setFromHeader(ev, h); err != nil {
-			return nil, fmt.Errorf("record at offset %d of %s-%d: %w", r.Offset, r.Topic, r.Partition, err)
+		if err := m.set(h); err != nil {
+			return fmt.Errorf("record at offset %d of %s-%d: %w", r.Offset, r.Topic, r.Partition, err)
 		}
 	}
 	if ev.PartitionKey == "" && utf8.Valid(r.Key) {
-		ev.PartitionKey = string(r.Key) // other CloudEvents producers set the key and not always the attribute
+		ev.PartitionKey = m.text(r.Key) // other CloudEvents producers set the key and not always the attribute
 	}
 	if ev.Timestamp == nil && !r.Timestamp.IsZero() {
-		ev.Timestamp = timestamppb.New(r.Timestamp)
+		m.setTime(r.Timestamp)
 	}
-	return ev, nil
+	return nil
 }
 
-func setFromHeader(ev *eventv1.Event, h *kgo.RecordHeader) error {
+func (m making) setTime(t time.Time) {
+	m.time.Seconds, m.time.Nanos = t.Unix(), int32(t.Nanosecond())
+	m.event.Timestamp = m.time
+}
+
+func (m making) set(h *kgo.RecordHeader) error {
+	ev := m.event
 	switch h.Key {
 	case headerSpecVersion:
 		if string(h.Value) != "1.0" {
 			return fmt.Errorf("ce_specversion is %.20q; only 1.0 is known", h.Value)
 		}
 	case headerID:
-		ev.Id = text(h.Value)
+		ev.Id = m.text(h.Value)
 	case headerSource:
-		ev.Source = text(h.Value)
+		ev.Source = m.text(h.Value)
 	case headerType:
-		ev.Type = text(h.Value)
+		ev.Type = m.text(h.Value)
 	case headerSubject:
-		ev.Subject = text(h.Value)
+		ev.Subject = m.text(h.Value)
 	case headerTime:
-		t, err := time.Parse(time.RFC3339Nano, string(h.Value))
+		t, err := time.Parse(time.RFC3339Nano, view(h.Value))
 		if err != nil {
 			return fmt.Errorf("ce_time %.40q is not a time in the format of RFC 3339", h.Value)
 		}
-		ts := timestamppb.New(t)
-		if ts.CheckValid() != nil {
+		if m.setTime(t); m.time.CheckValid() != nil {
 			return fmt.Errorf("ce_time %.40q is not between the years 1 and 9999", h.Value)
 		}
-		ev.Timestamp = ts
 	case headerContentType:
-		ev.DataContentType = text(h.Value)
+		ev.DataContentType = m.text(h.Value)
 	case headerDataSchema:
-		ev.DataSchema = text(h.Value)
+		ev.DataSchema = m.text(h.Value)
 	case headerPartitionKey:
-		ev.PartitionKey = text(h.Value)
+		ev.PartitionKey = m.text(h.Value)
 	case headerTraceParent, headerTraceState:
 		setMetadata(ev, h.Key, h.Value)
 	default:

@@ -212,6 +212,7 @@ func FuzzEventFromRecord(f *testing.F) {
 	f.Add([]byte("value"), []byte("key"), "ce_specversion\x001.0\x00ce_time\x002020-01-01T00:00:00Z\x00md_a\x00b")
 	f.Add([]byte{10, 1, 'a'}, []byte(nil), "content-type\x00"+eventContentType)
 	f.Fuzz(func(t *testing.T, value, key []byte, headers string) {
+		checkDelivery(t, foreignRecord(bytes.Clone(value), bytes.Clone(key), headers))
 		ev, err := EventFromRecord(foreignRecord(value, key, headers))
 		if err != nil {
 			return

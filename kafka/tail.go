@@ -120,11 +120,8 @@ func (b *filling) add(t *tail, r *kgo.Record) {
 	}
 	d.setCursor(t.readers.identity.Load(), b.at)
 	b.events = append(b.events, d)
-	b.bytes += cap(d.Frame) + deliveryBytes
+	b.bytes += d.memory()
 }
-
-// deliveryBytes is about what an event takes beside its frame.
-const deliveryBytes = 700
 
 // push hands the block to the hub and begins the next; nil when this tail is not the hub's any more.
 func (t *tail) push(b *filling) *filling {
