@@ -52,7 +52,8 @@ func TestJudgedPattern(t *testing.T) {
 		"pipeline": "^BenchmarkPipeline$/^events=100$",
 		"ring":     "^BenchmarkSixStages$/^push=burst$|^BenchmarkSixStages$/^push=event$",
 		"stages":   "^BenchmarkRateLimiter$/^callers=1$/^events=100$|^BenchmarkBreaker$/^events=100$",
-		"kafka":    "",
+		"kafka":    "^BenchmarkDelivery$",
+		"cli":      "",
 	} {
 		if got := judgedPattern(pkg); got != want {
 			t.Errorf("%s: %s, want %s", pkg, got, want)

@@ -46,6 +46,8 @@ var partGoals = []partGoal{
 	{"a template rule, likewise", "at most 3 us and 2 times faster", microRow{pkg: "transform", name: "Template"}, "plain-encoding-json", 2, 3000, true},
 	{"a rule that looks at attributes only: MATCH, FILTER, TOPIC", "at most 300 ns", microRow{pkg: "transform", name: "Rules/match-filter-topic"}, "", 0, 300, false},
 	{"an event that no rule matches", "at most 20 ns", microRow{pkg: "transform", name: "Rules/no-rule-matches"}, "", 0, 20, false},
+	{"an event for subscribers: a record's attributes, encoded once, its cursor; by EventFromRecord and proto.Marshal", "at most 1 us and 1.5 times faster",
+		microRow{pkg: "kafka", name: "Delivery"}, "plain-proto.Marshal", 1.5, 1000, true},
 	{"two transform workers by one, a load of jq", "at least 1.7 times the throughput",
 		microRow{pkg: "bench", name: "TransformWorkers"}, "plain-one-worker", 1.7, 0, true},
 }

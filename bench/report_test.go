@@ -163,3 +163,32 @@ func TestSectionsAreNamedOnce(t *testing.T) {
 		seen[s.name] = true
 	}
 }
+
+func TestFanOutIsJudged(t *testing.T) {
+	for _, c := range []struct {
+		share []float64
+		want  string
+	}{{[]float64{0.1, dearestShare, 9}, "| yes |\n"}, {[]float64{0.1, dearestShare + 0.01, 9}, "| **no** |\n"}, {nil, "no result: see Failures | **no** |\n"}} {
+		r := &report{}
+		r.judgeFanOut(c.share)
+		if len(r.goals) != 1 || !strings.HasSuffix(r.goals[0], c.want) {
+			t.Errorf("%v: %q", c.share, r.goals)
+		}
+	}
+}
+
+// The events of the warm-up are in no percentile.
+func TestLivePercentiles(t *testing.T) {
+	sent := time.Unix(1, 0)
+	r := &liveRun{}
+	for i := range liveWarmUp + 100 {
+		late := time.Hour
+		if i >= liveWarmUp {
+			late = time.Duration(i-liveWarmUp) * time.Millisecond
+		}
+		r.sent, r.got = append(r.sent, sent), append(r.got, sent.Add(late))
+	}
+	if p50, p99 := r.since(r.got); p50 != 50 || p99 != 99 {
+		t.Errorf("p50 %v, p99 %v", p50, p99)
+	}
+}
