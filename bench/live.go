@@ -31,12 +31,10 @@ type liveRun struct {
 func (b *bench) live(ctx context.Context, s scene, st *stage) (f figures, err error) {
 	n := liveWarmUp + int(s.load.rate*s.load.took.Seconds())
 	r := &liveRun{data: make([]byte, s.load.size), sent: make([]time.Time, n), acknowledged: make([]time.Time, n), got: make([]time.Time, n)}
-	for _, conn := range []**grpc.ClientConn{&r.publisher, &r.subscriber} {
-		if *conn, err = grpc.NewClient(st.servers[0].grpc, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
-			return f, err
-		}
-		defer (*conn).Close() //nolint:gocritic // two
+	if err := r.connect(st.servers[0].grpc); err != nil {
+		return f, err
 	}
+	defer r.close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := gatewayv1.NewEventGatewayClient(r.subscriber).SubscribeEvents(ctx, &gatewayv1.SubscribeRequest{})
@@ -73,6 +71,20 @@ func (b *bench) live(ctx context.Context, s scene, st *stage) (f figures, err er
 	f.P50, f.P99 = r.since(r.got)
 	f.Ack50, f.Ack99 = r.since(r.acknowledged)
 	return f, nil
+}
+
+// connect opens a connection each for publisher and subscriber.
+func (r *liveRun) connect(address string) (err error) {
+	plain := grpc.WithTransportCredentials(insecure.NewCredentials())
+	if r.publisher, err = grpc.NewClient(address, plain); err == nil {
+		r.subscriber, err = grpc.NewClient(address, plain)
+	}
+	return err
+}
+
+func (r *liveRun) close() {
+	_ = r.publisher.Close()
+	_ = r.subscriber.Close()
 }
 
 // receive notes when events come, each once.

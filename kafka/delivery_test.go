@@ -43,6 +43,9 @@ func checkDelivery(t interface{ Fatalf(string, ...any) }, r *kgo.Record) {
 	if len(d.Frame) != len(plain) || d.body != len(plain) {
 		t.Fatalf("%d bytes, of them %d the event's; want %d", len(d.Frame), d.body, len(plain))
 	}
+	if cap(d.Frame) != len(plain)+cursorRoom(3) {
+		t.Fatalf("%d bytes of memory for %d and a cursor", cap(d.Frame), len(plain))
+	}
 	got := &eventv1.Event{}
 	if err := proto.Unmarshal(d.Frame, got); err != nil || !proto.Equal(got, want) {
 		t.Fatalf("encoded: %v, %v\nwant %v", err, got, want)

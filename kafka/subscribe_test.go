@@ -435,10 +435,10 @@ func TestExpiredCursors(t *testing.T) {
 
 	beyond := cursorOf(r.readers.identity.Load(), positions{20, 999})
 	again = r.subscribe(r.readers, stages.Subscription{Start: stages.Start{Cursor: beyond}}, nil)
-	reasonIs(t, again.end(t), stages.EventsExpired)
+	_ = reasonIs(t, again.end(t), stages.EventsExpired)
 	foreign := cursorOf(&testIdentity, positions{20, 20})
 	again = r.subscribe(r.readers, stages.Subscription{Start: stages.Start{Cursor: foreign}}, nil)
-	reasonIs(t, again.end(t), stages.InvalidCursor)
+	_ = reasonIs(t, again.end(t), stages.InvalidCursor)
 }
 
 func (r *readRig) deleteBefore(p int32, offset int64) {
@@ -502,7 +502,7 @@ func TestTopicDeletedUnderASubscriber(t *testing.T) {
 		t.Fatalf("%v, want TOPIC_NOT_FOUND or TOPIC_RECREATED", err)
 	}
 	again := r.subscribe(r.readers, stages.Subscription{}, nil)
-	reasonIs(t, again.end(t), stages.TopicNotFound)
+	_ = reasonIs(t, again.end(t), stages.TopicNotFound)
 }
 
 func TestHeartbeats(t *testing.T) {
@@ -536,7 +536,7 @@ func TestTooManyReaders(t *testing.T) {
 	}
 	_ = client
 	_, _, err = r.readers.newReader(t.Context(), 0)
-	reasonIs(t, err, stages.TooManyReaders)
+	_ = reasonIs(t, err, stages.TooManyReaders)
 	release()
 	_, release, err = r.readers.newReader(t.Context(), 0)
 	if err != nil {

@@ -384,13 +384,13 @@ func (r *retriesRun) look(ev *stages.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	id := string(ev.ID.Value)
-	switch was := r.with[id]; {
-	case was == nil:
+	switch r.with[id] {
+	case nil:
 		if at, ok := r.stored[id]; ok {
 			r.t.Errorf("seed %d: %s is sent to Kafka again, it is %s", r.seed, id, at)
 		}
 		r.with[id] = ev
-	case was == ev:
+	case ev:
 		delete(r.with, id)
 		if ev.Ack.Verdict.Outcome == stages.Acknowledged {
 			r.stored[id] = fmt.Sprint(ev.Topic.Name, "-", ev.Ack.Partition, " at ", ev.Ack.Offset)

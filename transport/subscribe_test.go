@@ -103,7 +103,7 @@ func TestSubscribe(t *testing.T) {
 	for i := range 300 {
 		events = append(events, storedOf(t, string(rune('a'+i%26)), i*i))
 	}
-	go_ := make(chan struct{})
+	mayGo := make(chan struct{})
 	client := reader(t, nil, func(_ context.Context, s *stages.Subscription) error {
 		if s.Group != "g" || !s.Start.Earliest || !s.Heartbeat || s.Name == "" {
 			t.Errorf("the subscription is %+v", s)
@@ -117,7 +117,7 @@ func TestSubscribe(t *testing.T) {
 		if err := s.Begun(); err != nil {
 			return err
 		}
-		<-go_
+		<-mayGo
 		if err := s.Idle("here"); err != nil {
 			return err
 		}
@@ -134,7 +134,7 @@ func TestSubscribe(t *testing.T) {
 	if _, err := stream.Header(); err != nil { // before any event
 		t.Fatal(err)
 	}
-	close(go_)
+	close(mayGo)
 	beat, err := stream.Recv()
 	if err != nil || beat.Cursor != "here" || beat.Type != "" {
 		t.Fatalf("%v %v, want a heartbeat", beat, err)
@@ -170,7 +170,10 @@ func TestSubscriberThatNeverReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	select {
-	case <-ended:
+	case err := <-ended:
+		if err == nil {
+			t.Error("the subscription ended without an error")
+		}
 	case <-time.After(patience):
 		t.Fatal("the subscription goes on although nobody reads")
 	}
@@ -218,7 +221,7 @@ func TestSubscriptionsEnd(t *testing.T) {
 		if got := statusOf(err); got.reason != stages.StreamAge.String() {
 			t.Error(err)
 		}
-		<-ended
+		_ = <-ended
 	})
 	t.Run("drain", func(t *testing.T) {
 		g := start(t, func(c *setup) { c.services.Reading = &subscriptions{subscribe: serve} })
@@ -236,7 +239,7 @@ func TestSubscriptionsEnd(t *testing.T) {
 		if got := statusOf(err); got.reason != stages.Draining.String() {
 			t.Error(err)
 		}
-		<-ended
+		_ = <-ended
 	})
 }
 

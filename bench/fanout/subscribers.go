@@ -40,7 +40,7 @@ func (t *topic) subscribe(ctx context.Context, n int, r *round) (end func(), err
 			return nil, fmt.Errorf("subscriber %d: %w", i, err)
 		}
 		running.Go(func() {
-			defer conn.Close()
+			defer func() { _ = conn.Close() }()
 			for {
 				if err := stream.RecvMsg(nil); err != nil {
 					if ctx.Err() == nil {

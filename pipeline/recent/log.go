@@ -12,8 +12,9 @@ const (
 	// is larger than a segment is not kept.
 	mostSegments = 64
 	minSegment   = 64 << 10
-	// MinBytes and MaxBytes bound a store.
+	// MinBytes is the least that a store may have, in bytes.
 	MinBytes = 4 * minSegment
+	// MaxBytes is the most.
 	MaxBytes = 64 << 30
 )
 

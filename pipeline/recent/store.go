@@ -102,8 +102,8 @@ func (s *Store) Add(ev *stages.Event, at Position) {
 		return
 	}
 	record, position := s.log.reserve(n)
-	content := append(record[:headLength], id...)
-	content = ev.AppendStored(content, &s.received)
+	content := record[:headLength] // grows within record
+	content = ev.AppendStored(append(content, id...), &s.received)
 	binary.LittleEndian.PutUint64(record[atNumber:], s.number)
 	binary.LittleEndian.PutUint32(record[atHash:], uint32(hash>>32))
 	binary.LittleEndian.PutUint16(record[atIDLength:], uint16(len(id)))
