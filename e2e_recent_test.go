@@ -27,7 +27,7 @@ func (p *process) client() gatewayv1.EventGatewayClient {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.t.Cleanup(func() { conn.Close() })
+	p.t.Cleanup(func() { _ = conn.Close() })
 	return gatewayv1.NewEventGatewayClient(conn)
 }
 

@@ -221,7 +221,9 @@ func TestSubscriptionsEnd(t *testing.T) {
 		if got := statusOf(err); got.reason != stages.StreamAge.String() {
 			t.Error(err)
 		}
-		_ = <-ended
+		if err := <-ended; err == nil {
+			t.Error("the subscription goes on")
+		}
 	})
 	t.Run("drain", func(t *testing.T) {
 		g := start(t, func(c *setup) { c.services.Reading = &subscriptions{subscribe: serve} })
@@ -239,7 +241,9 @@ func TestSubscriptionsEnd(t *testing.T) {
 		if got := statusOf(err); got.reason != stages.Draining.String() {
 			t.Error(err)
 		}
-		_ = <-ended
+		if err := <-ended; err == nil {
+			t.Error("the subscription goes on")
+		}
 	})
 }
 
