@@ -197,7 +197,7 @@ func (a *crowd) judge() {
 		a.t.Fatal(err)
 	}
 	var late []string
-	rig.Within(3*time.Minute, func() bool {
+	rig.Within(5*time.Minute, func() bool {
 		late = nil
 		for _, s := range a.all {
 			if !j.Arrived(s.Received) {

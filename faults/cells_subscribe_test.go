@@ -148,7 +148,11 @@ func slowSubscriber(x *run) {
 	slow := x.subscribe(rig.Subscription{Name: "slow", Window: window})
 	x.lasts(500*time.Millisecond, 5*time.Second)
 	before, _ := x.gateway.Resources()
-	had, acknowledged, began := others[0].Total(), x.ledger.Count().Acknowledged, time.Now()
+	var had []int
+	for _, s := range others {
+		had = append(had, s.Total())
+	}
+	acknowledged, began := x.ledger.Count().Acknowledged, time.Now()
 	slow.Hold()
 	slowClients := func() float64 { return x.gateway.Metrics().Sum("gateway_grpc_slow_clients_total") }
 	if !rig.Within(4*sendTimeout, func() bool { return slowClients() > 0 }) {
@@ -157,18 +161,12 @@ func slowSubscriber(x *run) {
 	x.say("cut after %v", time.Since(began).Round(10*time.Millisecond))
 	x.lasts(500*time.Millisecond, 50*time.Second)
 	now, _ := x.gateway.Resources()
-	came, written := others[0].Total()-had, x.ledger.Count().Acknowledged-acknowledged
-	x.say("beside it another received %d of %d; memory %d MiB before, %d after", came, written, before.Bytes>>20, now.Bytes>>20)
-	if float64(came) < 0.9*float64(written) {
-		x.Errorf("another subscriber received %d of %d events while one did not read", came, written)
+	x.say("%d acknowledged beside it; memory %d MiB before, %d after", x.ledger.Count().Acknowledged-acknowledged, before.Bytes>>20, now.Bytes>>20)
+	for i, s := range others {
+		x.keepsUp("beside one that does not read", s, had[i], acknowledged)
 	}
 	if now.Bytes > before.Bytes+32<<20 {
 		x.Errorf("P9: memory grew from %d to %d MiB by a subscriber that does not read", before.Bytes>>20, now.Bytes>>20)
-	}
-	for _, s := range others {
-		if age := time.Since(s.Newest()); age > time.Second {
-			x.Errorf("subscriber %s has had nothing for %v", s.Name, age)
-		}
 	}
 	slow.Release()
 	if !rig.Within(5*time.Second, func() bool { return slow.EndedBy("SLOW_CLIENT") > 0 }) {
@@ -219,9 +217,7 @@ func (x *run) unreadable(name string, records []byte, readers []*rig.Subscriber,
 			x.Errorf("%s: the other partitions do not go on for %s: %d events", name, s.Name, s.Total()-before[s])
 		}
 	}
-	if came, written := behind.Total()-had, x.ledger.Count().Acknowledged-written; float64(came) < 0.9*float64(written) {
-		x.Errorf("%s: who begins behind it receives %d of %d", name, came, written)
-	}
+	x.keepsUp(name+" lies before its start", behind, had, written)
 	x.steady(name+" lies before its start", behind)
 	if skipping != nil {
 		if end, ok := skipping.After(began, "RECORD_UNREADABLE", 0); !ok || end.Metadata["skip_cursor"] == "" || skipping.EndedBy("RECORD_UNREADABLE") > 20 {
@@ -229,6 +225,16 @@ func (x *run) unreadable(name string, records []byte, readers []*rig.Subscriber,
 		}
 	}
 	x.deleteRecords(map[int32]int64{victim: offset + 1})
+}
+
+// keepsUp fails when a subscriber to everything, which had that many events when that many were acknowledged, does not
+// soon have what has been acknowledged since.
+func (x *run) keepsUp(when string, s *rig.Subscriber, had, acknowledged int) {
+	x.Helper()
+	written := x.ledger.Count().Acknowledged - acknowledged
+	if !rig.Within(3*time.Second, func() bool { return s.Total()-had >= written }) {
+		x.Errorf("%s: subscriber %s received %d of %d events", when, s.Name, s.Total()-had, written)
+	}
 }
 
 // churn opens subscriptions and closes them soon after.
@@ -255,7 +261,7 @@ func churn(x *run) {
 			x.Errorf("%d calls end with %s", n, reason)
 		}
 	}
-	if opened < int(150*x.span(3*time.Second, 60*time.Second).Seconds()) {
+	if opened < int(50*x.span(3*time.Second, 60*time.Second).Seconds()) {
 		x.Errorf("P11: %d opened", opened)
 	}
 	// The rest is P9 of every cell: goroutines and files, Kafka connections among them, come back.

@@ -95,6 +95,7 @@ func (r *Readers) listen(ctx context.Context, start stages.Start, ps positions) 
 		for p := range from {
 			from[p] = max(b.start[p], from[p]-history)
 		}
+		r.hub.sound(from, b.end)
 	}
 	r.hub.listen(from)
 	return nil

@@ -57,13 +57,15 @@ type hub struct {
 	// run is the tail that fills the hub; failure is why the last one has ended, until the next one starts.
 	run     *tail
 	failure *tailFailure
+	// broken has, by partition, where a tail has ended last because of it.
+	broken map[int32]int64
 	// listeners are those between listen and leave.
 	listeners int
 	linger    *time.Timer
 }
 
 func newHub(r *Readers, room int) *hub {
-	return &hub{readers: r, room: room, came: make(chan struct{})}
+	return &hub{readers: r, room: room, came: make(chan struct{}), broken: map[int32]int64{}}
 }
 
 // listen keeps the tail running until leave. A tail that has to be started begins at from.
@@ -132,7 +134,22 @@ func (h *hub) ended(t *tail, err error) {
 		if err != nil {
 			h.failure = &tailFailure{err: err, at: t.at}
 		}
+		if failed, ok := errors.AsType[*partitionError](err); ok && failed.topic != "" {
+			h.broken[failed.partition] = t.at.at(failed.partition)
+		}
 		h.forget()
+	}
+}
+
+// sound moves from, where a tail is to start, to the end of each partition in which the last one ended further on: it
+// would end there again, with all who share it.
+func (h *hub) sound(from, end positions) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for p, at := range h.broken {
+		if int(p) < len(from) && from[p] <= at {
+			from[p] = max(from[p], end.at(p))
+		}
 	}
 }
 

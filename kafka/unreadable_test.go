@@ -90,4 +90,17 @@ func TestUnreadableBatchEndsThoseBeforeIt(t *testing.T) {
 	r.write(1, 0, 5)
 	behind.await(t, 15)
 	mustSee(t, "behind the batch", behind.places, []int{30, 0}, []int{40, 5}, all)
+
+	// Who insists starts no tail there again: that would end for all who share it.
+	behind.cancel()
+	<-behind.done
+	readers.hub.restart()
+	release = r.holdFetches()
+	before = r.subscribe(readers, stages.Subscription{Start: stages.Start{Cursor: cursor}}, nil)
+	before.started(t)
+	if head := readers.hub.newest(); head.at(0) <= at {
+		t.Errorf("the tail starts at %d again, where nobody can read offset %d", head.at(0), at)
+	}
+	release()
+	_ = reasonIs(t, before.end(t), stages.RecordUnreadable)
 }
