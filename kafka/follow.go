@@ -8,6 +8,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,8 @@ const (
 	// history is how many events of a partition the tail reads again when it starts for somebody who resumes: others are
 	// likely to come who had about the same, and need no reader then.
 	history = 2000
+	// reviveEvery is how often a reader of the past looks whether it can start a tail that has ended.
+	reviveEvery = time.Second
 )
 
 // follower is one subscription. It belongs to the goroutine of its call, except at.
@@ -55,10 +58,11 @@ func (r *Readers) Subscribe(ctx context.Context, s *stages.Subscription) error {
 }
 
 func (r *Readers) follow(ctx context.Context, s *stages.Subscription) error {
-	ps, err := r.begin(ctx, s.Start)
+	began, err := r.begin(ctx, s.Start)
 	if err != nil {
 		return err
 	}
+	ps := began
 	f := &follower{readers: r, sub: s, id: r.identity.Load(), ps: ps}
 	// beat is 0: who wants heartbeats has a cursor to resume with before there is any event.
 	r.metrics.follow(f)
@@ -71,15 +75,25 @@ func (r *Readers) follow(ctx context.Context, s *stages.Subscription) error {
 		return err
 	}
 	for {
-		if seq, ok := r.hub.join(f.ps); ok {
+		if seq, ok := r.hub.join(f.id, f.ps); ok {
 			err = f.live(ctx, seq)
 		} else {
 			err = f.catchUp(ctx)
+		}
+		if s.Start.Earliest && f.ps.covers(began) && began.covers(f.ps) && expired(err) { // retention was faster than the first fetch
+			if began, err = r.begin(ctx, s.Start); err == nil {
+				f.move(began)
+			}
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+func expired(err error) bool {
+	refused, ok := errors.AsType[*stages.Refusal](err)
+	return ok && refused.Reason == stages.EventsExpired
 }
 
 // listen keeps the tail running, and says where it begins if it has to be started: at the end, where a subscriber to
@@ -108,7 +122,7 @@ func (f *follower) live(ctx context.Context, seq uint64) error {
 		b, found, came, failed := f.readers.hub.at(seq)
 		switch {
 		case failed != nil && failed.concerns(f.ps):
-			return f.readers.broken(ctx, f.ps, failed.err)
+			return f.readers.broken(ctx, f.id, f.ps, failed.err)
 		case found == behind:
 			return nil
 		case found == wait:
@@ -154,7 +168,7 @@ func (f *follower) take(b *block) error {
 	}
 	for _, d := range b.events {
 		if err := f.want(&d.Delivery); err != nil {
-			return err
+			return f.last(err, &f.readers.metrics.fromHub)
 		}
 	}
 	if err := f.flush(&f.readers.metrics.fromHub); err != nil {
@@ -173,7 +187,7 @@ func (f *follower) takeNew(b *block) error {
 		}
 		at[d.Partition] = d.Offset + 1
 		if err := f.want(d.withCursor(f.id, at)); err != nil {
-			return err
+			return f.last(err, &f.readers.metrics.fromHub)
 		}
 	}
 	if err := f.flush(&f.readers.metrics.fromHub); err != nil {
@@ -189,6 +203,14 @@ func (f *follower) want(d *stages.Delivery) error {
 	wanted, err := f.sub.Match(d.Event)
 	if err == nil && wanted {
 		f.out = append(f.out, d)
+	}
+	return err
+}
+
+// last ends the subscription with err, which the filter says of an event: those before it go out.
+func (f *follower) last(err error, counter *atomic.Uint64) error {
+	if sendErr := f.flush(counter); sendErr != nil {
+		return sendErr
 	}
 	return err
 }
@@ -234,15 +256,23 @@ func (f *follower) idle() error {
 func (f *follower) catchUp(ctx context.Context) error {
 	r := f.readers
 	topic := r.parts.Topic.Name
-	reading := f.ps.grown(0)
+	if err := f.same(ctx); err != nil {
+		return err
+	}
+	reading, looked := f.ps.grown(0), time.Now()
 	client, release, err := r.newReader(ctx, slotPatience, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: f.ps.offsets(0)}))
 	if err != nil {
 		return err
 	}
 	defer release()
 	for {
-		if _, ok := r.hub.join(f.ps); ok {
+		if _, ok := r.hub.join(f.id, f.ps); ok {
 			return nil
+		}
+		if r.hub.newest() == nil && time.Since(looked) > reviveEvery {
+			if looked = time.Now(); f.revive(ctx) {
+				continue
+			}
 		}
 		if n := len(r.parts.Topic.Partitions()); n > len(reading) {
 			first := len(reading)
@@ -258,6 +288,31 @@ func (f *follower) catchUp(ctx context.Context) error {
 	}
 }
 
+// same refuses to go on in a topic that was deleted and created again: the same offsets are other events.
+func (f *follower) same(ctx context.Context) error {
+	b, err := f.readers.look(ctx)
+	if err != nil {
+		return err
+	}
+	return b.mustBe(f.id)
+}
+
+// revive starts the tail, which has ended because of something that was not in this subscriber's way, when the subscriber
+// is near enough to the end to go on with it.
+func (f *follower) revive(ctx context.Context) bool {
+	b, err := f.readers.look(ctx)
+	if err != nil || b.mustBe(f.id) != nil {
+		return false
+	}
+	for p, end := range b.end {
+		if end-f.ps.at(int32(p)) > history {
+			return false
+		}
+	}
+	f.readers.hub.revive(f.ps)
+	return true
+}
+
 // poll takes over what has come for a reader of the past.
 func (f *follower) poll(ctx context.Context, client *kgo.Client) error {
 	within, cancel := context.WithTimeout(ctx, growthEvery)
@@ -267,7 +322,7 @@ func (f *follower) poll(ctx context.Context, client *kgo.Client) error {
 	for iter := fetches.RecordIter(); !iter.Done(); {
 		n, err := f.past(iter.Next(), at)
 		if err != nil {
-			return err
+			return f.last(err, &f.readers.metrics.fromReaders)
 		}
 		if bytes += n; bytes >= blockBytes {
 			bytes = 0
@@ -279,11 +334,9 @@ func (f *follower) poll(ctx context.Context, client *kgo.Client) error {
 	if err := f.flush(&f.readers.metrics.fromReaders); err != nil {
 		return err
 	}
-	if f.move(at); fetches.NumRecords() == 0 {
-		f.readers.hub.revive(at) // after a failure that was not ours
-	}
+	f.move(at)
 	if err := fetchError(within, fetches); err != nil {
-		return f.readers.broken(ctx, f.ps, err)
+		return f.readers.broken(ctx, f.id, f.ps, err)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

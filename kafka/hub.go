@@ -86,7 +86,7 @@ func (h *hub) start(from positions) {
 		return
 	}
 	ctx, stop := context.WithCancel(h.readers.closing)
-	t := &tail{hub: h, readers: h.readers, stop: stop, at: from.grown(0)}
+	t := &tail{hub: h, readers: h.readers, id: h.readers.identity.Load(), stop: stop, at: from.grown(0)}
 	h.run, h.failure, h.head = t, nil, t.at
 	h.readers.running.Add(1)
 	go func() {
@@ -236,12 +236,12 @@ func (h *hub) at(seq uint64) (b *block, found place, came <-chan struct{}, faile
 	}
 }
 
-// join finds the last block that a reader at ps can go on with: it has read all that is before it. False: it has not read
-// what is before the first one.
-func (h *hub) join(ps positions) (seq uint64, ok bool) {
+// join finds the last block that a reader of the topic id at ps can go on with: it has read all that is before it. False:
+// it has not read what is before the first one, or the topic is another one by now.
+func (h *hub) join(id *identity, ps positions) (seq uint64, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.run == nil {
+	if h.run == nil || *h.run.id != *id {
 		return 0, false
 	}
 	if ps.covers(h.head) {

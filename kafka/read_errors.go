@@ -37,7 +37,8 @@ func readReason(err error) stages.Reason {
 	}
 	answer, ok := errors.AsType[*kerr.Error](err)
 	if !ok {
-		if unreadable(err) {
+		// Only a fetch reads records; other requests fail with what franz-go has no type for, too.
+		if failed, ok := errors.AsType[*partitionError](err); ok && failed.topic != "" && unreadable(err) {
 			return stages.RecordUnreadable
 		}
 		return stages.KafkaUnavailable

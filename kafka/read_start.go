@@ -94,7 +94,7 @@ func (r *Readers) begin(ctx context.Context, start stages.Start) (positions, err
 	case start.Earliest:
 		return b.start, nil
 	case !start.Time.IsZero():
-		return r.after(ctx, start.Time, len(b.end))
+		return r.since(ctx, start.Time, b.end)
 	case start.Cursor == "":
 		return b.end, nil
 	}
@@ -111,6 +111,24 @@ func (r *Readers) begin(ctx context.Context, start stages.Start) (positions, err
 		ps = append(ps, b.start[p])
 	}
 	return ps, r.check(ctx, ps)
+}
+
+// since is after for a start. Kafka is asked for the end of a partition, which has nothing from t on yet, after it was asked
+// for t: what comes between the two would be left out. So no start lies behind an end that was known before.
+func (r *Readers) since(ctx context.Context, t time.Time, end positions) (positions, error) {
+	ps, err := r.after(ctx, t, len(end))
+	for p := range ps {
+		ps[p] = min(ps[p], end[p])
+	}
+	return ps, err
+}
+
+// mustBe refuses when the topic is not id any more.
+func (b *bounds) mustBe(id *identity) error {
+	if *b.id == *id {
+		return nil
+	}
+	return refuse(stages.TopicRecreated, "the topic was deleted and created again; subscribe anew without a cursor")
 }
 
 // after are the first offsets with a time of receipt that is not before t.
@@ -176,13 +194,16 @@ func (b *bounds) missing(ps positions) string {
 }
 
 // broken is what a reader at ps hears when its fetches failed with err: what is wrong at its place, if something is.
-func (r *Readers) broken(ctx context.Context, ps positions, err error) error {
+func (r *Readers) broken(ctx context.Context, id *identity, ps positions, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	reason := readReason(err)
 	if reason == stages.EventsExpired {
 		if b, lookErr := r.look(ctx); lookErr == nil {
+			if err := b.mustBe(id); err != nil {
+				return err
+			}
 			return b.expired(ps, b.missing(ps))
 		}
 	}

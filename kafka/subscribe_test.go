@@ -465,12 +465,13 @@ func TestRetentionPassesASubscriber(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	passed := make(chan struct{})
-	s := r.subscribe(r.readers, stages.Subscription{Start: stages.Start{Earliest: true}}, func() { <-passed })
-	s.started(t)
-	for deadline := time.Now().Add(patience); r.readers.metrics.readers.Load() == 0 && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
-	}
+	passed, entered := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	s := r.subscribe(r.readers, stages.Subscription{Start: stages.Start{Earliest: true}}, func() {
+		once.Do(func() { close(entered) })
+		<-passed
+	})
+	<-entered
 	r.deleteBefore(0, 90)
 	close(passed)
 	refused := reasonIs(t, s.end(t), stages.EventsExpired)
@@ -566,4 +567,106 @@ func TestTheHubRunsWhileSomebodyListens(t *testing.T) {
 	s.started(t)
 	r.write(0, 1, 2)
 	s.await(t, 1)
+}
+
+// Blocks that only move positions, of records that are no events, take memory too.
+func TestTheHubIsBoundedByBlocksWithoutEvents(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	h := newHub(r.readers, 1<<20)
+	tl := &tail{hub: h, readers: r.readers, at: positions{0}}
+	h.run = tl
+	for i := range 100_000 {
+		b := tl.block()
+		b.at[0] = int64(i + 1)
+		if tl.push(b) == nil {
+			t.Fatal("the tail is not the hub's")
+		}
+	}
+	if n := len(h.blocks); n > 1<<20/64 {
+		t.Errorf("%d blocks are kept in 1 MiB", n)
+	}
+	if got := h.newest(); got.at(0) != 100_000 {
+		t.Errorf("the hub stands at %v", got)
+	}
+}
+
+// The topic is deleted and created again, and somebody else has noticed before: nobody goes on in it at his old place.
+func TestTopicRecreatedUnderSubscribers(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	r.write(0, 0, 100)
+	held := make(chan struct{})
+	blocked := r.subscribe(r.readers, stages.Subscription{Start: stages.Start{Earliest: true}}, func() { <-held })
+	live := r.subscribe(r.readers, stages.Subscription{}, nil)
+	blocked.started(t)
+	live.started(t)
+	r.write(0, 100, 101)
+	live.await(t, 1)
+	if _, err := r.admin.DeleteTopics(t.Context(), "events"); err != nil {
+		t.Fatal(err)
+	}
+	r.client.PurgeTopicsFromClient("events")
+	if _, err := r.admin.CreateTopic(t.Context(), 1, 1, nil, "events"); err != nil {
+		t.Fatal(err)
+	}
+	r.writeSoon(0, 1000, 1300)
+	other := r.subscribe(r.readers, stages.Subscription{Start: stages.Start{Earliest: true}}, nil)
+	other.await(t, 300)
+	close(held)
+	for name, s := range map[string]*subscriber{"live": live, "blocked": blocked} {
+		err := s.end(t)
+		refused, ok := errors.AsType[*stages.Refusal](err)
+		if !ok || refused.Reason != stages.TopicRecreated && refused.Reason != stages.TopicNotFound {
+			t.Errorf("%s: %v, want TOPIC_RECREATED", name, err)
+		}
+		for _, place := range s.places {
+			if len(place) > len("0/100") {
+				t.Fatalf("%s: went on in the new topic with %s", name, place)
+			}
+		}
+	}
+}
+
+// What is written while the start is looked up is not left out.
+func TestStartTimeWhileEventsAreWritten(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	r.write(0, 0, 10)
+	start := time.Now().Add(time.Second)
+	asked := false
+	r.cluster.ControlKey(int16(kmsg.ListOffsets), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		at := request.(*kmsg.ListOffsetsRequest).Topics[0].Partitions[0].Timestamp
+		if at > 0 {
+			asked = true
+		} else if asked {
+			asked = false
+			r.cluster.SleepControl(func() {
+				for i := range 2 {
+					one := eventRecord(0, 10+i)
+					one.Timestamp = start.Add(time.Second)
+					if err := r.client.ProduceSync(context.Background(), one).FirstErr(); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		return nil, nil, false
+	})
+	s := r.subscribe(r.readers, stages.Subscription{Start: stages.Start{Time: start}}, nil)
+	s.await(t, 2)
+	mustSee(t, "from now on", s.places, []int{10}, []int{12}, all)
+}
+
+// Events before one that the filter fails on are delivered.
+func TestEventsBeforeAFilterThatFails(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	r.write(0, 0, 20)
+	failing := func(ev *eventv1.Event) (bool, error) {
+		if ev.Id == "15" {
+			return false, refuse(stages.FilterLimit, "")
+		}
+		return true, nil
+	}
+	s := r.subscribe(r.readers, stages.Subscription{Start: stages.Start{Earliest: true}, Match: failing}, nil)
+	_ = reasonIs(t, s.end(t), stages.FilterLimit)
+	mustSee(t, "until the filter failed", s.places, []int{0}, []int{15}, all)
 }

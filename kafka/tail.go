@@ -7,6 +7,7 @@ package kafka
 import (
 	"context"
 	"time"
+	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -18,10 +19,11 @@ const (
 	growthEvery = time.Second
 )
 
-// tail belongs to its goroutine, except stop.
+// tail belongs to its goroutine, except stop and id, which stays.
 type tail struct {
 	hub     *hub
 	readers *Readers
+	id      *identity
 	stop    context.CancelFunc
 	// at is where the last pushed block ended. It is shared once it is in a block, so it is copied for the next one.
 	at positions
@@ -118,7 +120,7 @@ func (b *filling) add(t *tail, r *kgo.Record) {
 		t.readers.skipped(r, err)
 		return
 	}
-	d.setCursor(t.readers.identity.Load(), b.at)
+	d.setCursor(t.id, b.at)
 	b.events = append(b.events, d)
 	b.bytes += d.memory()
 }
@@ -129,6 +131,7 @@ func (t *tail) push(b *filling) *filling {
 		return b
 	}
 	b.after, t.at = b.at, b.at
+	b.bytes += int(unsafe.Sizeof(block{})) + int(unsafe.Sizeof(int64(0)))*len(b.at) // all that blocks without events take
 	if !t.hub.push(t, &b.block) {
 		return nil
 	}

@@ -84,7 +84,7 @@ func TestMissingMethodsSaySo(t *testing.T) {
 	if err == nil {
 		_, err = s.Recv()
 	}
-	wantStatus(t, err, codes.Unimplemented, "NOT_IMPLEMENTED")
+	wantStatus(t, err, codes.FailedPrecondition, "READING_DISABLED")
 	_, err = schemav1.NewSchemaServiceClient(conn).ListSchemas(g.context(), &schemav1.ListSchemasRequest{})
 	wantStatus(t, err, codes.Unimplemented, "NOT_IMPLEMENTED")
 	err = conn.Invoke(g.context(), "/no.such.Service/Method", &gatewayv1.GetEventRequest{}, &gatewayv1.GetEventRequest{})

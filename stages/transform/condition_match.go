@@ -33,7 +33,7 @@ func (c *Condition) decorate(tree *ast.AST) interpreter.InterpretableDecoratorV2
 				}
 				match = func(args ...ref.Val) ref.Val { return c.matchWith(p, args[0]) }
 			}
-			return interpreter.NewCall(call.ID(), matchFunction, call.OverloadID(), call.Args(), match), nil
+			return celHidden{interpreter.NewCall(call.ID(), matchFunction, call.OverloadID(), call.Args(), match)}, nil
 		}
 		return i, nil
 	}
