@@ -52,7 +52,7 @@ func (c *getCommand) Run(p *Program) error {
 		switch {
 		case e.code == codes.NotFound:
 			return failed("%s; an older one can be found with: %s", e.String(),
-				shellLine("gateway", "replay", "--address", c.Address, "--from", "24h", "--filter", fmt.Sprintf("event.id == %q", c.ID)))
+				shellLine("gateway", "replay", "--address", c.Address, "--from", "24h", "--filter", fmt.Sprintf("id == %q", c.ID)))
 		case e.forGood():
 			return exitError{exitRefused, e.String() + "; " + e.advice()}
 		}

@@ -42,7 +42,7 @@ Ctrl-C ends it, and prints the command that goes on. Exit codes: 0 the range was
 Examples:
   gateway replay --from 2h > events.jsonl
   gateway replay --from 2026-01-02T15:00:00Z --to 2026-01-02T16:00:00Z --type 'order.*'
-  gateway replay --from 24h --filter 'event.source == "/shop"' --republish orders-fixed --rate 500`
+  gateway replay --from 24h --filter 'source == "/shop"' --republish orders-fixed --rate 500`
 }
 
 // Validate is called by kong after parsing.

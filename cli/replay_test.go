@@ -324,7 +324,7 @@ func TestGet(t *testing.T) {
 		t.Errorf("%d %s%s", code, stdout, stderr)
 	}
 	if code, _, stderr := run(t, "", "get", "it's", "--address", address); code != exitFailed || !strings.Contains(stderr, "EVENT_NOT_FOUND") ||
-		!strings.Contains(stderr, `--filter 'event.id == "it'\''s"'`) {
+		!strings.Contains(stderr, `--filter 'id == "it'\''s"'`) {
 		t.Errorf("%d %s", code, stderr)
 	}
 	if code, _, stderr := run(t, "", "get", "a", "--address", "127.0.0.1:1"); code != exitFailed {

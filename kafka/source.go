@@ -252,11 +252,16 @@ func (p *sourcePartition) take(f *kgo.FetchPartition) {
 	defer p.mu.Unlock()
 	p.missed(f)
 	for _, r := range f.Records {
+		if last, epoch := p.track.last, p.track.lastEpoch; p.track.truncate(r.Offset, r.LeaderEpoch) {
+			p.truncated(r, last, epoch)
+		}
 		switch {
 		case r.Attrs.IsControl():
 			p.track.pass(r.Offset, r.LeaderEpoch)
 		case p.track.add(recordFrom(r), r.LeaderEpoch):
 			p.s.metrics.records.Add(1)
+		default: // the same record once more: franz-go has gone back further than it had to
+			p.s.metrics.known.Add(1)
 		}
 	}
 	p.end = max(p.end, f.HighWatermark)
@@ -280,6 +285,15 @@ func (p *sourcePartition) missed(f *kgo.FetchPartition) {
 	p.s.metrics.dataLoss.Add(1)
 	p.s.parts.Log.Log(LevelError, "records of a source partition were deleted before they were read (retention); going on at what is left",
 		"topic", p.topic, "partition", p.id, "from", expected, "to", f.LogStartOffset-1)
+}
+
+// truncated tells that Kafka has lost records that were read, and has others with their offsets: r is the first of them,
+// last the newest that was read before, of another leader's epoch. Called with mu held.
+func (p *sourcePartition) truncated(r *kgo.Record, last int64, epoch int32) {
+	p.end = r.Offset // as it was known, it is the old log's
+	p.s.metrics.truncations.Add(1)
+	p.s.parts.Log.Log(LevelError, "a source partition was cut back in Kafka (unclean leader election): records that were read are gone from it; reading what was written since with the same offsets",
+		"topic", p.topic, "partition", p.id, "from", r.Offset, "to", last, "epoch", r.LeaderEpoch, "epoch_before", epoch)
 }
 
 // recordFrom is a fetched record in the pipeline's form: views, no copies.

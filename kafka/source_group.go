@@ -107,9 +107,11 @@ func (s *Source) remove(some map[string][]int32) {
 	for _, p := range s.find(some) {
 		p.leave()
 		s.mu.Lock()
-		delete(s.partitions[p.topic], p.id)
-		s.assigned.Add(-1)
-		s.left = append(s.left, p)
+		if s.partitions[p.topic][p.id] == p { // the watcher and franz-go may both have found it
+			delete(s.partitions[p.topic], p.id)
+			s.assigned.Add(-1)
+			s.left = append(s.left, p)
+		}
 		s.mu.Unlock()
 	}
 	signal(s.kick)

@@ -17,8 +17,8 @@ import (
 )
 
 type sourceMetrics struct {
-	records, again, rebalances, lost, commits, commitErrors, fetchErrors, dataLoss atomic.Uint64
-	refused                                                                        refusals
+	records, again, rebalances, lost, commits, commitErrors, fetchErrors, dataLoss, truncations, known atomic.Uint64
+	refused                                                                                            refusals
 }
 
 // refusals counts refused records by what became of them.
@@ -61,6 +61,8 @@ func (s *Source) WriteMetrics(w io.Writer) {
 	vm.WriteCounterUint64(w, "gateway_source_commit_errors_total", m.commitErrors.Load())
 	vm.WriteCounterUint64(w, "gateway_source_fetch_errors_total", m.fetchErrors.Load())
 	vm.WriteCounterUint64(w, "gateway_source_data_loss_total", m.dataLoss.Load())
+	vm.WriteCounterUint64(w, "gateway_source_truncations_total", m.truncations.Load())
+	vm.WriteCounterUint64(w, "gateway_source_known_records_total", m.known.Load())
 	all := s.all()
 	sort.Slice(all, func(i, j int) bool {
 		return all[i].topic < all[j].topic || all[i].topic == all[j].topic && all[i].id < all[j].id

@@ -6,6 +6,7 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -481,4 +482,83 @@ func TestEndsOfTransactionsAreCommitted(t *testing.T) {
 		s.WriteMetrics(&text)
 		return strings.Contains(text.String(), `gateway_source_lag_records{topic="in",partition="0"} 0`)
 	})
+}
+
+// TestWhatIsWrittenAfterATruncationIsRead: an unclean election has cut a partition back behind what was read and committed
+// of it. What the new leader has written with the same offsets is sent, and the committed offset falls back in front of it.
+func TestWhatIsWrittenAfterATruncationIsRead(t *testing.T) {
+	b := newSourceBroker(t, 1)
+	b.write(0, 0, 10, oneKey)
+	p := newHeldPipeline()
+	s, log := b.source(p, nil)
+	var messages []*stages.Message
+	for range 5 {
+		m, _ := p.next(t)
+		messages = append(messages, m)
+	}
+	for _, m := range messages[:4] {
+		p.answer(m)
+	}
+	eventually(t, "8 is committed", func() bool { return b.committed(0) == 8 })
+	fetched := func(epoch int32, first, n int, what string) {
+		var records []*kgo.Record
+		for i := first; i < first+n; i++ {
+			records = append(records, &kgo.Record{Topic: "in", Offset: int64(i), LeaderEpoch: epoch, Key: []byte("k"), Value: []byte(what + strconv.Itoa(i)),
+				Headers: []kgo.RecordHeader{{Key: headerSpecVersion, Value: specVersion}}})
+		}
+		s.take(kgo.Fetches{{Topics: []kgo.FetchTopic{{Topic: "in",
+			Partitions: []kgo.FetchPartition{{Records: records, HighWatermark: int64(first + n)}}}}}})
+	}
+	const newer = 1000
+	fetched(newer, 5, 2, "new")
+	if n, known := s.metrics.truncations.Load(), s.metrics.known.Load(); n != 1 || known != 0 || !log.has("was cut back in Kafka") {
+		t.Errorf("%d truncations, %d records left out, log:\n%s", n, known, log)
+	}
+	eventually(t, "5 is committed", func() bool { return b.committed(0) == 5 })
+	p.answer(messages[4]) // 8 and 9 of the old log
+	b.someCommits()
+	if n := b.committed(0); n != 5 {
+		t.Errorf("%d is committed; record 5 of the new log has no outcome", n)
+	}
+	m, values := p.next(t)
+	if values != "new5 new6" {
+		t.Errorf("%s is sent", values)
+	}
+	p.answer(m)
+	eventually(t, "7 is committed", func() bool { return b.committed(0) == 7 })
+	if fetched(newer, 5, 2, "new"); s.metrics.known.Load() != 2 || s.metrics.truncations.Load() != 1 {
+		t.Errorf("%d known records, %d truncations", s.metrics.known.Load(), s.metrics.truncations.Load())
+	}
+}
+
+// TestPartitionsAreRemovedOnce: the watcher and franz-go's callbacks may find the same partition at the same time.
+func TestPartitionsAreRemovedOnce(t *testing.T) {
+	b := newSourceBroker(t, 1)
+	b.write(0, 0, 2, oneKey)
+	p := newHeldPipeline()
+	s, _ := b.source(p, nil)
+	held, _ := p.next(t) // in flight, so that it stays among those that have left
+	some := map[string][]int32{"in": {0}}
+	partition := s.find(some)[0]
+	// Both are let in when both have found it: leave waits for the partition's mu.
+	partition.mu.Lock()
+	var removing sync.WaitGroup
+	for range 2 {
+		removing.Go(func() { s.remove(some) })
+	}
+	eventually(t, "both wait", func() bool { return strings.Count(stacks(), "(*sourcePartition).leave") == 2 })
+	partition.mu.Unlock()
+	removing.Wait()
+	s.mu.Lock()
+	left := len(s.left)
+	s.mu.Unlock()
+	if n := s.assigned.Load(); n != 0 || left != 1 {
+		t.Errorf("%d partitions are assigned, %d have left", n, left)
+	}
+	p.answer(held)
+}
+
+func stacks() string {
+	text := make([]byte, 1<<20)
+	return string(text[:runtime.Stack(text, true)])
 }

@@ -35,6 +35,9 @@ type tracked struct {
 	// epoch is the leader's, for the commit.
 	epoch int32
 	state trackedState
+	// cut: Kafka has lost the record since it was read. It is sent all the same, but its offset is another record's now
+	// and says nothing of what may be committed.
+	cut   bool
 	bytes int32
 	// refusal is why it becomes a dead letter.
 	refusal *stages.Verdict
@@ -52,21 +55,42 @@ type tracker struct {
 	bytes      int
 	failures   int
 
-	// done is the offset behind the last record that left items, with its epoch; -1: none has.
-	done      int64
-	doneEpoch int32
-	// last is the offset of the newest record.
-	last int64
+	// done is the offset that may be committed: the one behind the last record that left items, with its epoch; -1: none
+	// has. told is the one that advance has returned last.
+	done, told int64
+	doneEpoch  int32
+	// last is the offset of the newest record, lastEpoch that of the leader that wrote it; epochs never fall within a log.
+	last      int64
+	lastEpoch int32
 }
 
-func newTracker() tracker { return tracker{done: -1, last: -1} }
+func newTracker() tracker { return tracker{done: -1, told: -1, last: -1, lastEpoch: -1} }
+
+// truncate looks at the offset of a fetched record before it is added. An old offset by a newer leader is another record
+// than the one that was read: an unclean election has cut the partition back, and it was written to since. Everything
+// from there on is new then, and what may be committed falls back in front of it.
+func (t *tracker) truncate(offset int64, epoch int32) (truncated bool) {
+	if offset > t.last || epoch <= t.lastEpoch {
+		return false
+	}
+	for i := range t.items {
+		if t.items[i].record.Offset >= offset {
+			t.items[i].cut = true
+		}
+	}
+	if t.done > offset {
+		t.done, t.doneEpoch = offset, epoch // with the old epoch, franz-go would not let the mark fall
+	}
+	t.last, t.lastEpoch = offset-1, epoch
+	return true
+}
 
 // add takes a record in. One that is not newer than the last is left out: false.
 func (t *tracker) add(r stages.Record, epoch int32) bool {
 	if r.Offset <= t.last {
 		return false
 	}
-	t.last = r.Offset
+	t.last, t.lastEpoch = r.Offset, max(epoch, t.lastEpoch)
 	n := stages.RecordBytes([]stages.Record{r}) + trackedOverhead
 	t.items = append(t.items, tracked{record: r, epoch: epoch, bytes: int32(min(n, 1<<30))})
 	t.bytes += n
@@ -149,27 +173,33 @@ func (t *tracker) rewind() (again int) {
 }
 
 // advance lets go of the records at the front that are settled. It returns the offset that may be committed, and
-// false when that has not changed.
+// false when that has not changed. It falls when the partition was cut back.
 func (t *tracker) advance() (offset int64, epoch int32, moved bool) {
 	n := 0
 	for n < len(t.items) && t.items[n].state.settled() {
 		item := &t.items[n]
-		t.done, t.doneEpoch = item.record.Offset+1, item.epoch
+		if !item.cut {
+			t.done, t.doneEpoch = item.record.Offset+1, item.epoch
+		}
 		t.bytes -= int(item.bytes)
 		*item = tracked{} // the memory of the record goes
 		n++
 	}
 	t.items = t.items[n:]
 	t.base += int64(n)
-	return t.done, t.doneEpoch, n > 0
+	moved = t.done != t.told
+	t.told = t.done
+	return t.done, t.doneEpoch, moved
 }
 
-// first is the first record without an outcome; nil when all have one.
+// first is the first record without an outcome that Kafka still has; nil when all have one.
 func (t *tracker) first() *stages.Record {
-	if len(t.items) == 0 {
-		return nil
+	for i := range t.items {
+		if !t.items[i].cut {
+			return &t.items[i].record
+		}
 	}
-	return &t.items[0].record
+	return nil
 }
 
 // retryWait is how long to wait before records are sent again, from the longest advice among their answers.

@@ -5,14 +5,26 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"pgregory.net/rapid"
 
 	"github.com/event-gateway/event-gateway/stages"
 )
 
+// numbered is a record by its number among all that were added: after a truncation, offsets are used again.
+func numbered(n int, offset int64, key string) stages.Record {
+	return stages.Record{Key: []byte(key), Value: []byte(strconv.Itoa(n)), Offset: offset, Headers: []stages.Attribute{{Name: "ce_specversion", Value: []byte("1.0")}}}
+}
+
+func numberOf(r *stages.Record) int {
+	n, _ := strconv.Atoi(string(r.Value))
+	return n
+}
+
 // TestTracker: whatever comes in, is sent, fails and is sent again, the offset that may be committed never passes a
 // record without an outcome, and in the end it is behind the last one. What is sent again keeps the order of each key:
-// after it, the newest record of a key is the last that was stored.
+// after it, the newest record of a key is the last that was stored. The partition may be cut back and written to anew by
+// another leader at any time: what may be committed is about the log as it is now, and what was cut off is still sent.
 func TestTracker(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		track := newTracker()
@@ -33,18 +45,29 @@ func TestTracker(t *testing.T) {
 		var flights []sending
 		offset := int64(rapid.IntRange(0, 5).Draw(rt, "start"))
 		first := offset
-		outcome := map[int64]bool{} // offsets with a final outcome, of all that came in
-		var came []int64
-		stored := map[string]int64{} // the last stored offset of each key
-		newest := map[string]int64{} // and the newest
+		var outcome []bool         // whether each record has a final outcome
+		var came []stages.Record   // what is in Kafka's log
+		stored := map[string]int{} // the number of the last stored record of each key
+		newest := map[string]int{} // and of the newest
+		epoch := int32(1)
+		var marked kgo.EpochOffset
 		land := func() {}
 		check := func() {
 			land()
-			done, _, _ := track.advance()
-			for _, o := range came {
-				if o < done && !outcome[o] {
-					rt.Fatalf("%d may be committed, but %d has no outcome", done, o)
+			done, doneEpoch, moved := track.advance()
+			for i := range came {
+				if came[i].Offset < done && !outcome[numberOf(&came[i])] {
+					rt.Fatalf("%d may be committed, but %d has no outcome", done, came[i].Offset)
 				}
+			}
+			if done > offset+1 {
+				rt.Fatalf("%d may be committed; the log ends with %d", done, offset)
+			}
+			mark := kgo.EpochOffset{Epoch: doneEpoch, Offset: done}
+			if moved && !marked.Less(mark) {
+				rt.Fatalf("%v is marked after %v: franz-go keeps the old mark", mark, marked)
+			} else if moved {
+				marked = mark
 			}
 			if done < first && done != -1 {
 				rt.Fatalf("%d may be committed; the first record was %d", done, first)
@@ -56,23 +79,24 @@ func TestTracker(t *testing.T) {
 			for j, r := range f.records {
 				position := f.position + int64(j)
 				how := rapid.IntRange(0, 9).Draw(rt, "how")
-				if r.Offset != track.at(position).record.Offset {
-					rt.Fatalf("position %d is offset %d, was sent as %d", position, track.at(position).record.Offset, r.Offset)
+				number := numberOf(&r)
+				if was := numberOf(&track.at(position).record); number != was {
+					rt.Fatalf("position %d is record %d, was sent as %d", position, was, number)
 				}
 				switch {
 				case f.letter && (final || how < 6):
 					track.set(position, handled)
-					outcome[r.Offset] = true
-				case final || how < 6 || how > 7 && outcome[r.Offset]: // what was taken once is not refused later
+					outcome[number] = true
+				case final || how < 6 || how > 7 && outcome[number]: // what was taken once is not refused later
 					track.set(position, written)
-					outcome[r.Offset] = true
+					outcome[number] = true
 					round = append(round, storing{f.turn, r})
-					newest[string(r.Key)] = max(newest[string(r.Key)], r.Offset)
+					newest[string(r.Key)] = max(newest[string(r.Key)], number)
 				case how < 8:
 					track.set(position, failed)
 				case f.letter:
 					track.set(position, handled)
-					outcome[r.Offset] = true
+					outcome[number] = true
 				default:
 					track.bury(position, &stages.Verdict{Outcome: stages.Refused})
 				}
@@ -84,7 +108,7 @@ func TestTracker(t *testing.T) {
 			}
 			slices.SortStableFunc(round, func(a, b storing) int { return a.turn - b.turn })
 			for _, s := range round {
-				stored[string(s.r.Key)] = s.r.Offset
+				stored[string(s.r.Key)] = numberOf(&s.r)
 			}
 			round = nil
 		}
@@ -100,17 +124,29 @@ func TestTracker(t *testing.T) {
 			flights = append(flights, sending{position, records, refusal != nil, turn})
 			return true
 		}
+		add := func() {
+			key := "k" + strconv.Itoa(rapid.IntRange(0, 2).Draw(rt, "key"))
+			r := numbered(len(outcome), offset, key)
+			if !track.add(r, epoch) || track.truncate(offset, epoch) || track.add(r, epoch) {
+				rt.Fatalf("offset %d is to be taken once", offset)
+			}
+			came, outcome = append(came, r), append(outcome, false)
+		}
+		truncate := func() {
+			offset = rapid.Int64Range(first+1, offset).Draw(rt, "cut")
+			epoch++
+			if !track.truncate(offset, epoch) {
+				rt.Fatalf("offset %d by leader %d is another record", offset, epoch)
+			}
+			came = slices.DeleteFunc(came, func(r stages.Record) bool { return r.Offset >= offset })
+			add()
+		}
 		steps := rapid.IntRange(1, 60).Draw(rt, "steps")
 		for range steps {
-			switch rapid.IntRange(0, 3).Draw(rt, "step") {
+			switch rapid.IntRange(0, 4).Draw(rt, "step") {
 			case 0:
 				offset += int64(rapid.IntRange(1, 3).Draw(rt, "gap"))
-				key := "k" + strconv.Itoa(rapid.IntRange(0, 2).Draw(rt, "key"))
-				r := stages.Record{Key: []byte(key), Offset: offset, Headers: []stages.Attribute{{Name: "ce_specversion", Value: []byte("1.0")}}}
-				if !track.add(r, 1) || track.add(r, 1) {
-					rt.Fatalf("offset %d is to be taken once", offset)
-				}
-				came = append(came, offset)
+				add()
 			case 1:
 				if track.failures == 0 { // as the feeder does
 					take()
@@ -122,6 +158,10 @@ func TestTracker(t *testing.T) {
 			case 3:
 				if len(flights) == 0 && track.failures > 0 {
 					track.rewind()
+				}
+			case 4:
+				if len(came) > 0 && rapid.IntRange(0, 3).Draw(rt, "whether") == 0 {
+					truncate()
 				}
 			}
 			check()
@@ -136,12 +176,12 @@ func TestTracker(t *testing.T) {
 			}
 		}
 		check()
-		if done, _, _ := track.advance(); len(came) > 0 && done != came[len(came)-1]+1 || track.bytes != 0 || len(track.items) != 0 {
+		if done, _, _ := track.advance(); len(came) > 0 && done != came[len(came)-1].Offset+1 || track.bytes != 0 || len(track.items) != 0 {
 			rt.Fatalf("%d may be committed in the end, of %v; %d bytes, %d records left", done, came, track.bytes, len(track.items))
 		}
-		for _, o := range came {
-			if !outcome[o] {
-				rt.Fatalf("%d has no outcome in the end", o)
+		for number := range outcome {
+			if !outcome[number] {
+				rt.Fatalf("record %d has no outcome in the end", number)
 			}
 		}
 		for key, o := range newest {
