@@ -266,7 +266,9 @@ func TestGroupsMarkEachWrite(t *testing.T) {
 		}
 		return s.take(events, "")
 	}
-	_ = reasonIs(t, r.readers.Subscribe(t.Context(), &sub), stages.Draining)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_ = reasonIs(t, r.readers.Subscribe(ctx, &sub), stages.Draining)
 	if len(s.places) < 10 {
 		t.Errorf("%d events were sent", len(s.places))
 	}
