@@ -15,6 +15,7 @@ func (g *gateway) openReading() (err error) {
 	}
 	g.readers, err = kafka.NewReaders(&g.cfg.kafka, &g.cfg.reading, kafka.ReaderParts{
 		Topic: g.topics.Named(g.cfg.kafka.Topic), Log: g.log, Embedded: g.embedded, DeliveryTimeout: g.cfg.pipeline.DeliveryTimeout,
+		SendTimeout: g.cfg.transport.SendTimeout,
 	})
 	return err
 }

@@ -15,22 +15,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/event-gateway/event-gateway/stages"
 )
 
 const (
-	// groupRecords is how many records a member takes over at once. It gives no partition away while it sends them.
-	groupRecords = 256
+	// groupRecords and groupBytes bound what a member takes over at once, except that it is one record at least, and that
+	// sizes are guessed from those before. It gives no partition away while it sends them: a client that takes 1 MB a
+	// second holds the group up for a quarter of a second.
+	groupRecords = 64
+	groupBytes   = 256 << 10
+	// eventHeader is what goes out before each event: a byte and its length.
+	eventHeader = 5
+	// handOver is how long a group that wants to share its partitions out anew waits for a member that sends.
+	handOver = 5 * time.Second
 	// commitPatience bounds the last commit of a member.
 	commitPatience = 5 * time.Second
 	// heartbeatsPerSession is how often a member is heard within KAFKA_SESSION_TIMEOUT.
 	heartbeatsPerSession = 3
+	// minRebalance is the least rebalance timeout, franz-go's default too. A long one costs nothing: who is dead falls out
+	// after KAFKA_SESSION_TIMEOUT.
+	minRebalance = time.Minute
+	maxRebalance = math.MaxInt32 * time.Millisecond // what the protocol can say
 )
 
 // member is one subscription with a group; it belongs to the goroutine of its call.
@@ -39,21 +53,33 @@ type member struct {
 	sub     *stages.Subscription
 	group   string
 	client  *kgo.Client
-	out     []*stages.Delivery
-	taken   []*kgo.Record
-	beat    time.Time
+	// records is how many the next round takes over.
+	records int
+	// out goes out at once: bytes of it, in one write. taken is done with then, out's records among it.
+	out   []*stages.Delivery
+	bytes int
+	taken []*kgo.Record
+	// beat is 0 at first: who wants heartbeats hears at once that the subscription has begun.
+	beat time.Time
+	// wanted is when the group first waited for this round, as time since 1970; 0 when it does not. franz-go sets it.
+	wanted atomic.Int64
 }
 
 // groupName is the group's name in Kafka.
 func (r *Readers) groupName(group string) string { return r.cfg.GroupID + ".sub." + group }
 
 // share serves a subscription with a group.
-func (r *Readers) share(ctx context.Context, s *stages.Subscription) (err error) {
-	m := &member{readers: r, sub: s, group: r.groupName(s.Group)}
-	if err := m.found(ctx); err != nil {
+func (r *Readers) share(ctx context.Context, s *stages.Subscription) error {
+	// Before found: a group whose first member finds no slot has not begun.
+	if err := r.takeSlot(ctx, slotPatience); err != nil {
 		return err
 	}
-	client, release, err := r.newReader(ctx, slotPatience, m.options()...)
+	m := &member{readers: r, sub: s, group: r.groupName(s.Group), records: 1}
+	if err := m.found(ctx); err != nil {
+		<-r.slots
+		return err
+	}
+	client, release, err := r.openReader(m.options()...)
 	if err != nil {
 		return err
 	}
@@ -65,12 +91,23 @@ func (r *Readers) share(ctx context.Context, s *stages.Subscription) (err error)
 	if err := s.Begun(); err != nil {
 		return err
 	}
-	m.pause()
 	for {
+		if err := m.idle(); err != nil {
+			return err
+		}
 		if err := m.round(ctx); err != nil {
 			return err
 		}
 	}
+}
+
+// rebalanceTimeout is how long Kafka waits for members that still send before it gives their partitions to others, who
+// send the same events. A member is done earlier: it ends its stream at the first write that begins after handOver, the
+// one before is cut at 5/4 of SEND_TIMEOUT at the latest (a quarter of it is how often transport looks), and then it
+// commits. The other commitPatience is for the way.
+func (r *Readers) rebalanceTimeout() time.Duration {
+	send := min(r.parts.SendTimeout, maxRebalance/2)
+	return min(max(handOver+send*5/4+2*commitPatience, minRebalance), maxRebalance)
 }
 
 func (m *member) options() []kgo.Opt {
@@ -93,6 +130,7 @@ func (m *member) options() []kgo.Opt {
 		kgo.AutoCommitMarks(), kgo.AutoCommitInterval(cfg.CommitInterval),
 		// A partition does not go away between the poll and the mark: the next member would send its events too.
 		kgo.BlockRebalanceOnPoll(), kgo.OnPartitionsRevoked(commit),
+		kgo.OnPartitionsCallbackBlocked(m.want), kgo.RebalanceTimeout(m.readers.rebalanceTimeout()),
 	}
 }
 
@@ -155,26 +193,29 @@ func (m *member) end() {
 	m.client.LeaveGroup()
 }
 
+// want notes that the group waits for this member; franz-go calls it on a goroutine of its own.
+func (m *member) want(context.Context, *kgo.Client) {
+	m.wanted.CompareAndSwap(0, time.Now().UnixNano())
+	m.readers.parts.Log.Log(LevelDebug, "a rebalance waits for a member that sends", "group", m.group, "client", m.sub.Name)
+}
+
+// overdue is a refusal when the group has waited for this member for too long. What it has not sent is another's.
+func (m *member) overdue() error {
+	since := m.wanted.Load()
+	if since == 0 || time.Since(time.Unix(0, since)) < m.readers.handOver {
+		return nil
+	}
+	return refuse(stages.SlowClient, fmt.Sprintf("consumer group %s: the group waited %v for this subscriber to take its events, and others get them now; read faster, or subscribe without a group", m.group, m.readers.handOver))
+}
+
 // round sends what has come, once.
 func (m *member) round(ctx context.Context) error {
 	within, cancel := context.WithTimeout(ctx, growthEvery)
 	defer cancel()
-	fetches := m.client.PollRecords(within, groupRecords)
+	m.wanted.Store(0) // what waited for the last round goes before the poll
+	fetches := m.client.PollRecords(within, m.records)
 	defer m.client.AllowRebalance()
-	bytes := 0
-	for iter := fetches.RecordIter(); !iter.Done(); {
-		n, err := m.take(iter.Next())
-		if err != nil {
-			return err
-		}
-		if bytes += n; bytes >= blockBytes {
-			bytes = 0
-			if err := m.flush(); err != nil {
-				return err
-			}
-		}
-	}
-	if err := m.flush(); err != nil {
+	if err := m.send(fetches); err != nil {
 		return err
 	}
 	if err := fetchError(within, fetches); err != nil {
@@ -183,35 +224,71 @@ func (m *member) round(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return m.idle()
+	return nil
+}
+
+// send sends records, and settles how many the next round takes over.
+func (m *member) send(fetches kgo.Fetches) error {
+	n, bytes := 0, 0
+	for iter := fetches.RecordIter(); !iter.Done(); n++ {
+		more, err := m.take(iter.Next())
+		if err != nil {
+			return err
+		}
+		bytes += more
+	}
+	if n > 0 {
+		m.records = min(groupRecords, 1+groupBytes*n/(bytes+1))
+	}
+	return m.flush()
 }
 
 // take takes in one record, and says how many bytes go out for it.
 func (m *member) take(r *kgo.Record) (bytes int, err error) {
-	m.taken = append(m.taken, r)
+	d, err := m.read(r)
+	if err != nil || d == nil {
+		m.taken = append(m.taken, r)
+		return 0, err
+	}
+	bytes = eventHeader + len(d.Frame)
+	if len(m.out) > 0 && m.bytes+bytes > stages.DeliverBytes {
+		if err := m.flush(); err != nil {
+			return 0, err
+		}
+	}
+	m.out, m.taken = append(m.out, &d.Delivery), append(m.taken, r)
+	m.bytes += bytes
+	return bytes, nil
+}
+
+// read is the event of a record, encoded; nil when there is none for this subscriber.
+func (m *member) read(r *kgo.Record) (*delivery, error) {
 	if r.Attrs.IsControl() {
-		return 0, nil
+		return nil, nil
 	}
 	d, err := readDelivery(r)
 	if err != nil {
 		m.readers.skipped(r, err)
-		return 0, nil
+		return nil, nil
 	}
 	wanted, err := m.sub.Match(d.Event)
 	if err != nil || !wanted {
-		return 0, err
+		return nil, err
 	}
 	if err := d.encode(0); err != nil {
 		m.readers.skipped(r, err)
-		return 0, nil
+		return nil, nil
 	}
-	m.out = append(m.out, &d.Delivery)
-	return len(d.Frame), nil
+	return d, nil
 }
 
-// flush sends what is to go out. Then what was taken is done with.
+// flush sends what is to go out, in one write. Then what was taken is done with: whoever ends the stream next, between
+// two writes, ends it behind what was marked.
 func (m *member) flush() error {
 	if len(m.out) > 0 {
+		if err := m.overdue(); err != nil {
+			return err
+		}
 		if err := m.sub.Deliver(m.out); err != nil {
 			return err
 		}
@@ -221,7 +298,7 @@ func (m *member) flush() error {
 	m.client.MarkCommitRecords(m.taken...)
 	clear(m.out)
 	clear(m.taken)
-	m.out, m.taken = m.out[:0], m.taken[:0]
+	m.out, m.bytes, m.taken = m.out[:0], 0, m.taken[:0]
 	return nil
 }
 
@@ -240,21 +317,102 @@ func (m *member) idle() error {
 	return m.sub.Idle("")
 }
 
-// broken is what the caller hears of a failed fetch. A group whose place is gone is moved to the next one that is
+// broken is what the caller hears of a failed fetch. A group whose place is gone is moved to the nearest one that is
 // there, so that the next call goes on; this one says so.
 func (m *member) broken(ctx context.Context, err error) error {
 	failed, ok := errors.AsType[*partitionError](err)
 	if !ok || readReason(err) != stages.EventsExpired {
 		return m.unusable(err)
 	}
-	b, lookErr := m.readers.look(ctx)
-	if lookErr != nil {
-		return lookErr
+	m.client.AllowRebalance() // all is sent that was polled, and a commit may have to wait for a rebalance
+	moved, err := m.move(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return m.unusable(fmt.Errorf("its place in partition %d is gone, and it could not be moved: %w", failed.partition, err))
 	}
-	p := failed.partition
-	// franz-go marks only what is later than before, and an older epoch never is. end commits it.
-	to := m.client.CommittedOffsets()[failed.topic][p]
-	to.Offset = b.start.at(p)
-	m.client.MarkCommitOffsets(map[string]map[int32]kgo.EpochOffset{failed.topic: {p: to}})
-	return refuse(stages.EventsExpired, fmt.Sprintf("consumer group %s: its place in partition %d is gone (retention), and it was moved to offset %d, the first that is there; subscribe again to go on", m.group, p, b.start.at(p)))
+	to, ok := moved[failed.partition]
+	if !ok { // another member has moved it, or a new leader has learnt of its end
+		return refuse(stages.EventsExpired, fmt.Sprintf("consumer group %s: its place in partition %d was gone, and by now it has one that is there; subscribe again to go on", m.group, failed.partition))
+	}
+	return refuse(stages.EventsExpired, fmt.Sprintf("consumer group %s: its place in partition %d is gone, and it was moved to offset %d, the nearest that is there (%d partitions were moved); subscribe again to go on", m.group, failed.partition, to.Offset, len(moved)))
+}
+
+// move commits the nearest place that is there for each partition whose place is gone, also for those that other
+// members have: so the group hears of it once.
+func (m *member) move(ctx context.Context) (moved map[int32]kgo.EpochOffset, err error) {
+	topic := m.readers.parts.Topic.Name
+	within, cancel := context.WithTimeout(ctx, aheadPatience+commitPatience)
+	defer cancel()
+	// First what was sent: other partitions' places would look as if they were gone, or go back.
+	if err := m.client.CommitMarkedOffsets(within); err != nil {
+		return nil, err
+	}
+	for began := time.Now(); ; {
+		late := time.Since(began) > aheadPatience
+		var ahead bool
+		if moved, ahead, err = m.gone(ctx); err != nil {
+			return nil, err
+		}
+		if !ahead || late {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(aheadPoll):
+		}
+	}
+	to := map[string]map[int32]kgo.EpochOffset{topic: moved}
+	// Marks never go back: without this, what was marked before would be committed again after it.
+	m.client.SetOffsets(to)
+	m.client.CommitOffsetsSync(within, to, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, answer *kmsg.OffsetCommitResponse, failed error) {
+		err = failed
+		if failed == nil {
+			err = commitError(answer)
+		}
+	})
+	return moved, err
+}
+
+// commitError is the first error of a partition.
+func commitError(answer *kmsg.OffsetCommitResponse) error {
+	for _, topic := range answer.Topics {
+		for _, p := range topic.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return fmt.Errorf("committing partition %d: %w", p.Partition, err)
+			}
+		}
+	}
+	return nil
+}
+
+// gone are the nearest places for partitions whose place is not there. ahead: one of them is beyond the end, which may be
+// the broker's delay.
+func (m *member) gone(ctx context.Context) (nearest map[int32]kgo.EpochOffset, ahead bool, err error) {
+	topic := m.readers.parts.Topic.Name
+	b, err := m.readers.look(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	within, cancel := context.WithTimeout(ctx, m.readers.cfg.ReadTimeout)
+	defer cancel()
+	committed, err := m.readers.admin.FetchOffsetsForTopics(within, m.group, topic)
+	if err == nil {
+		err = committed.Error()
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	nearest = map[int32]kgo.EpochOffset{}
+	for p := range b.start {
+		o, ok := committed.Lookup(topic, int32(p))
+		if !ok || o.At < 0 || o.At >= b.start[p] && o.At <= b.end[p] {
+			continue
+		}
+		ahead = ahead || o.At > b.end[p]
+		nearest[int32(p)] = kgo.EpochOffset{Epoch: -1, Offset: min(max(o.At, b.start[p]), b.end[p])}
+	}
+	return nearest, ahead, nil
 }

@@ -3,10 +3,17 @@ package kafka
 // Subscriptions with a group against a broker in memory.
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
 	"github.com/event-gateway/event-gateway/stages"
@@ -164,5 +171,228 @@ func TestWhatWasNotSentIsNotCommitted(t *testing.T) {
 	}
 	if want := int64(len(s.places)); o.At != want {
 		t.Errorf("committed %d, and %d were sent", o.At, want)
+	}
+}
+
+// large writes events of about 1 KiB to partition 0: 15 of them go out at once.
+func (r *readRig) large(n int) {
+	r.t.Helper()
+	var records []*kgo.Record
+	for i := range n {
+		record := eventRecord(0, i)
+		record.Headers = append(record.Headers, kgo.RecordHeader{Key: headerSubject, Value: []byte(strings.Repeat("s", 1000))})
+		records = append(records, record)
+	}
+	if err := r.client.ProduceSync(r.t.Context(), records...).FirstErr(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// awaitLog waits until the log has a line with part.
+func (r *readRig) awaitLog(part string) bool {
+	for deadline := time.Now().Add(patience); !r.log.has(part); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
+// A member whose client is slow ends when the group has waited for it; what it had been sent does not come again.
+func TestGroupsDoNotWaitForSlowClients(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	r.readers.handOver = time.Nanosecond
+	r.large(200)
+	deliveries := 0
+	waited := make(chan struct{})
+	a := r.subscribe(r.readers, group(stages.Start{Earliest: true}), func() {
+		if deliveries++; deliveries == 2 { // the first round has one record
+			close(waited)
+			r.awaitLog("a rebalance waits")
+		}
+	})
+	<-waited
+	b := r.subscribe(r.open(nil), group(stages.Start{}), nil)
+	refused := reasonIs(t, a.end(t), stages.SlowClient)
+	if !strings.Contains(refused.Error(), "test.sub.g") {
+		t.Errorf("%v does not name the group", refused)
+	}
+	if doubles := awaitUnion(t, 200, a, b); doubles > 0 {
+		t.Errorf("%d events came twice", doubles)
+	}
+	if n := len(a.places); n < 2 || n > groupRecords {
+		t.Errorf("the slow member was sent %d events", n)
+	}
+}
+
+// A member that still sends is not put out by Kafka before it has ended by itself.
+func TestGroupsRebalanceTimeout(t *testing.T) {
+	for send, least := range map[time.Duration]time.Duration{
+		0: minRebalance, 10 * time.Second: minRebalance, 2 * time.Minute: 150*time.Second + handOver + commitPatience,
+		1 << 62: maxRebalance / 2,
+	} {
+		r := newReadRig(t, 1, nil)
+		r.readers.parts.SendTimeout = send
+		client, err := kgo.NewClient((&member{readers: r.readers, sub: &stages.Subscription{}, group: "g"}).options()...)
+		if err != nil {
+			t.Fatalf("SEND_TIMEOUT %v: %v", send, err)
+		}
+		if got := client.OptValue(kgo.RebalanceTimeout).(time.Duration); got < least {
+			t.Errorf("SEND_TIMEOUT %v: the rebalance timeout is %v, at least %v is needed", send, got, least)
+		}
+		client.Close()
+	}
+}
+
+// A stream that ends between two writes ends behind the first, whoever ends it.
+func TestGroupsMarkEachWrite(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	r.large(60)
+	deliveries := 0
+	sub := group(stages.Start{Earliest: true})
+	s := &subscriber{more: make(chan struct{}, 1)}
+	sub.Match = func(*eventv1.Event) (bool, error) { return true, nil }
+	sub.Begun = func() error { return nil }
+	sub.Deliver = func(events []*stages.Delivery) error {
+		size := 0
+		for _, d := range events {
+			size += eventHeader + len(d.Frame)
+		}
+		if size > stages.DeliverBytes {
+			t.Errorf("%d bytes at once, %d leave in one write", size, stages.DeliverBytes)
+		}
+		if deliveries++; deliveries == 4 { // the first round has one record
+			return refuse(stages.Draining, "")
+		}
+		return s.take(events, "")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_ = reasonIs(t, r.readers.Subscribe(ctx, &sub), stages.Draining)
+	if len(s.places) < 10 {
+		t.Errorf("%d events were sent", len(s.places))
+	}
+	if at := r.committed()[0]; at != int64(len(s.places)) {
+		t.Errorf("committed %d, and %d were sent", at, len(s.places))
+	}
+}
+
+// committed is where the group is.
+func (r *readRig) committed() map[int32]int64 {
+	r.t.Helper()
+	committed, err := r.admin.FetchOffsets(r.t.Context(), "test.sub.g")
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		r.t.Fatal(err)
+	}
+	at := map[int32]int64{}
+	committed.Each(func(o kadm.OffsetResponse) { at[o.Partition] = o.At })
+	return at
+}
+
+// place sets where the group is, which has no members.
+func (r *readRig) place(at map[int32]int64) {
+	r.t.Helper()
+	offsets := kadm.Offsets{}
+	for p, offset := range at {
+		offsets.AddOffset("events", p, offset, -1)
+	}
+	answers, err := r.admin.CommitOffsets(r.t.Context(), "test.sub.g", offsets)
+	if err == nil {
+		err = answers.Error()
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// A group whose places lie before the beginning or beyond the end hears so once, for all partitions, and is moved in
+// both directions.
+func TestGroupsAreMovedBothWays(t *testing.T) {
+	r := newReadRig(t, 4, nil)
+	for p := range int32(4) {
+		r.write(p, 0, 20)
+	}
+	r.deleteBefore(0, 15)
+	r.deleteBefore(1, 5)
+	r.place(map[int32]int64{0: 3, 1: 2, 2: 1000, 3: 7})
+	s := r.subscribe(r.readers, group(stages.Start{}), nil)
+	refused := reasonIs(t, s.end(t), stages.EventsExpired)
+	if !strings.Contains(refused.Error(), "it was moved") {
+		t.Errorf("%v does not say that the group was moved", refused)
+	}
+	// What partition 3 had sent by then is done with.
+	at := r.committed()
+	if at[0] != 15 || at[1] != 5 || at[2] != 20 || at[3] < 7 {
+		t.Fatalf("the group was moved to %v", at)
+	}
+	r.write(2, 20, 25)
+	next := r.subscribe(r.readers, group(stages.Start{}), nil)
+	if doubles := awaitUnion(t, 5+15+5+13, s, next); doubles > 0 {
+		t.Errorf("%d events came twice", doubles)
+	}
+}
+
+// A group that could not be moved is not told that it was.
+func TestGroupsThatCannotBeMoved(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	r.write(0, 0, 20)
+	r.place(map[int32]int64{0: 1000})
+	r.cluster.ControlKey(int16(kmsg.OffsetCommit), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		answer := request.ResponseKind().(*kmsg.OffsetCommitResponse)
+		for _, topic := range request.(*kmsg.OffsetCommitRequest).Topics {
+			to := kmsg.OffsetCommitResponseTopic{Topic: topic.Topic, TopicID: topic.TopicID}
+			for _, p := range topic.Partitions {
+				to.Partitions = append(to.Partitions, kmsg.OffsetCommitResponseTopicPartition{Partition: p.Partition, ErrorCode: kerr.GroupAuthorizationFailed.Code})
+			}
+			answer.Topics = append(answer.Topics, to)
+		}
+		return answer, nil, true
+	})
+	s := r.subscribe(r.readers, group(stages.Start{}), nil)
+	refused := reasonIs(t, s.end(t), stages.GroupUnusable)
+	if !strings.Contains(refused.Error(), "could not be moved") {
+		t.Errorf("%v does not say that the group could not be moved", refused)
+	}
+}
+
+// A new group whose first member finds no reader free has not begun.
+func TestGroupsWithoutAReaderDoNotBegin(t *testing.T) {
+	r := newReadRig(t, 1, func(_ *Config, c *ReadingConfig) { c.SubscribeMaxReaders = 1 })
+	r.readers.slots <- struct{}{}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second) // long enough to begin a group
+	defer cancel()
+	waiting := group(stages.Start{})
+	waiting.Begun = func() error { t.Error("a member came in without a reader"); return ctx.Err() }
+	if err := r.readers.share(ctx, &waiting); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if at := r.committed(); len(at) > 0 {
+		t.Errorf("the group is at %v", at)
+	}
+	<-r.readers.slots
+	s := r.subscribe(r.readers, group(stages.Start{Cursor: "no cursor"}), nil)
+	_ = reasonIs(t, s.end(t), stages.InvalidCursor)
+	if len(r.readers.slots) != 0 {
+		t.Error("a member that was refused has kept its reader")
+	}
+}
+
+// Who asks for heartbeats hears at once that the subscription has begun, without a cursor: a member has none.
+func TestGroupsBeatAtTheBeginning(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	sub := group(stages.Start{})
+	sub.Heartbeat = true
+	s := r.subscribe(r.readers, sub, nil)
+	s.started(t)
+	select {
+	case <-s.more:
+	case <-time.After(patience):
+		t.Fatal("no heartbeat came")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.beats) != 1 || s.beats[0] != "" || len(s.events) > 0 {
+		t.Errorf("heartbeats %q and %d events", s.beats, len(s.events))
 	}
 }

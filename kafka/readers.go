@@ -49,6 +49,8 @@ type ReaderParts struct {
 	Embedded *Embedded
 	// DeliveryTimeout bounds how much later than received an event can be stored (DELIVERY_TIMEOUT).
 	DeliveryTimeout time.Duration
+	// SendTimeout bounds how long Deliver blocks in one write (SEND_TIMEOUT).
+	SendTimeout time.Duration
 }
 
 // Readers implements stages.Reading. Safe for concurrent use.
@@ -68,6 +70,8 @@ type Readers struct {
 	// running are the calls and the tail.
 	running sync.WaitGroup
 	metrics readMetrics
+	// handOver is the constant, except in tests.
+	handOver time.Duration
 	// identity is the topic's, as cursors have it; nil until Kafka has told.
 	identity atomic.Pointer[identity]
 }
@@ -77,7 +81,7 @@ func NewReaders(cfg *Config, reading *ReadingConfig, parts ReaderParts) (*Reader
 	if parts.Log == nil {
 		parts.Log = discardLog{}
 	}
-	r := &Readers{cfg: cfg, reading: reading, parts: parts, slots: make(chan struct{}, reading.SubscribeMaxReaders)}
+	r := &Readers{cfg: cfg, reading: reading, parts: parts, slots: make(chan struct{}, reading.SubscribeMaxReaders), handOver: handOver}
 	client, err := kgo.NewClient(r.options()...)
 	if err != nil {
 		return nil, fmt.Errorf("kafka client for reading: %w", err)
@@ -133,6 +137,11 @@ func (r *Readers) newReader(ctx context.Context, patience time.Duration, opts ..
 	if err := r.takeSlot(ctx, patience); err != nil {
 		return nil, nil, err
 	}
+	return r.openReader(opts...)
+}
+
+// openReader is newReader for who has taken the slot; release gives it back.
+func (r *Readers) openReader(opts ...kgo.Opt) (client *kgo.Client, release func(), err error) {
 	client, err = kgo.NewClient(append(append(r.options(), consuming()...), opts...)...)
 	if err != nil {
 		<-r.slots

@@ -40,6 +40,10 @@ type Delivery struct {
 	Stored time.Time
 }
 
+// DeliverBytes is how much leaves in one write: events whose frames, with 5 bytes more for each, are not longer together
+// are sent all or none.
+const DeliverBytes = 16 << 10
+
 // Subscription is one call of SubscribeEvents.
 type Subscription struct {
 	// Name is the client's, for metrics.

@@ -24,7 +24,7 @@ import (
 )
 
 // readPack is how long frames that are written together may be: as much as an HTTP/2 frame holds.
-const readPack = 16 << 10
+const readPack = stages.DeliverBytes
 
 // readStream is one call that reads back. Its handler's goroutine sends.
 type readStream struct {
