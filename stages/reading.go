@@ -42,7 +42,7 @@ type Delivery struct {
 
 // Subscription is one call of SubscribeEvents.
 type Subscription struct {
-	// Name is the client's, for metrics.
+	// Name is the client's: for metrics, and for its share of the readers.
 	Name  string
 	Start Start
 	// Group is the consumer group to share the events with; empty: all events are this subscriber's.
@@ -62,6 +62,8 @@ type Subscription struct {
 
 // Replay is one call of ReplayEvents.
 type Replay struct {
+	// Name is the client's, for its share of the readers.
+	Name string
 	// From is the first time of receipt, To the end of the range, exclusive.
 	From, To time.Time
 	Match    Match
