@@ -53,7 +53,7 @@ func (r *Readers) share(ctx context.Context, s *stages.Subscription) (err error)
 	if err := m.found(ctx); err != nil {
 		return err
 	}
-	client, release, err := r.newReader(ctx, slotPatience, m.options()...)
+	client, release, err := r.newReader(ctx, readerFor{client: s.Name}, slotPatience, m.options()...)
 	if err != nil {
 		return err
 	}
