@@ -483,17 +483,18 @@ func TestRepublishTellsWhileItWaits(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*setup)
 		begin  func(*gateway)
+		in     string
 	}{
-		"for Kafka": {nil, func(g *gateway) { g.broker.hold() }},
+		"for Kafka": {nil, func(g *gateway) { g.broker.hold() }, "(*Server).await("},
 		"for room": {func(c *setup) {
 			c.pipeline.MaxInflight, c.pipeline.ClientMaxInflight, c.pipeline.PartitionMaxInflight = stages.MiB, stages.MiB, stages.MiB
 		}, func(g *gateway) {
 			g.broker.hold()
 			large := request("large")
-			large.Event.Data = make([]byte, 2<<20) // the most there is room for, and all of it
+			large.Event.Data = make([]byte, 1_000_000) // what is left is too little for a hundred events
 			go func() { _, _ = g.client().IngestEvent(g.context(), large) }()
-			g.eventually("the room is taken", func() bool { return g.pipeline.Totals(stages.FromGRPC).Accepted == 1 })
-		}},
+			g.eventually("the room is taken", func() bool { return g.broker.taken.Load() == 1 })
+		}, "(*Pipeline).Admit("},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := startStore(t, c.change, pagesOf(100))
@@ -502,6 +503,7 @@ func TestRepublishTellsWhileItWaits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			g.eventually("the replay waits", func() bool { return goroutineIn(c.in) })
 			for range 2 {
 				r, err := s.Recv()
 				if err != nil || r.Progress.Republished != 0 || r.Progress.Done {
