@@ -491,13 +491,20 @@ func TestRepublishTellsWhileItWaits(t *testing.T) {
 		}, func(g *gateway) {
 			g.broker.hold()
 			large := request("large")
-			large.Event.Data = make([]byte, 1_000_000) // what is left is too little for a hundred events
+			large.Event.Data = make([]byte, 800_000) // what is left is too little for the page
 			go func() { _, _ = g.client().IngestEvent(g.context(), large) }()
 			g.eventually("the room is taken", func() bool { return g.broker.taken.Load() == 1 })
 		}, "(*Pipeline).Admit("},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := startStore(t, c.change, pagesOf(100))
+			g := startStore(t, c.change, func(_ context.Context, r *stages.Replay) error {
+				page := stored(0, 100)
+				for i := range page {
+					page[i].Event.Data = make([]byte, 4000)
+					page[i].Frame, _ = proto.Marshal(page[i].Event)
+				}
+				return r.Page(page, stages.ReplayProgress{Read: 100, Matched: 100, Done: true})
+			})
 			c.begin(g)
 			s, err := g.client().ReplayEvents(g.context(), &gatewayv1.ReplayRequest{Start: ago(1), RepublishTopic: "again"})
 			if err != nil {
