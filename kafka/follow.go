@@ -36,6 +36,8 @@ type follower struct {
 	ps positions
 	// ahead: ps may be ahead of the hub in some partition, so its cursors are not the hub's.
 	ahead bool
+	// wasLive: it has been with the hub once, or began where that is.
+	wasLive bool
 	// out are events that go to the subscriber together.
 	out []*stages.Delivery
 	// beat is when the subscriber has to hear something.
@@ -63,7 +65,7 @@ func (r *Readers) follow(ctx context.Context, s *stages.Subscription) error {
 		return err
 	}
 	ps := began
-	f := &follower{readers: r, sub: s, id: r.identity.Load(), ps: ps}
+	f := &follower{readers: r, sub: s, id: r.identity.Load(), ps: ps, wasLive: s.Start == (stages.Start{})}
 	// beat is 0: who wants heartbeats has a cursor to resume with before there is any event.
 	r.metrics.follow(f)
 	defer r.metrics.unfollow(f)
@@ -117,6 +119,7 @@ func (r *Readers) listen(ctx context.Context, start stages.Start, ps positions) 
 
 // live goes through the hub's blocks from seq on, until the next one is not there. An error ends the subscription.
 func (f *follower) live(ctx context.Context, seq uint64) error {
+	f.wasLive = true
 	f.ahead = true // until a block says otherwise
 	for {
 		b, found, came, failed := f.readers.hub.at(seq)
@@ -260,7 +263,7 @@ func (f *follower) catchUp(ctx context.Context) error {
 		return err
 	}
 	reading, looked := f.ps.grown(0), time.Now()
-	client, release, err := r.newReader(ctx, slotPatience, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: f.ps.offsets(0)}))
+	client, release, err := r.newReader(ctx, readerFor{f.sub.Name, f.wasLive}, slotPatience, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: f.ps.offsets(0)}))
 	if err != nil {
 		return err
 	}

@@ -71,15 +71,16 @@ func (r *Readers) groupName(group string) string { return r.cfg.GroupID + ".sub.
 // share serves a subscription with a group.
 func (r *Readers) share(ctx context.Context, s *stages.Subscription) error {
 	// Before found: a group whose first member finds no slot has not begun.
-	if err := r.takeSlot(ctx, slotPatience); err != nil {
+	who := readerFor{client: s.Name}
+	if err := r.slots.take(ctx, who, slotPatience); err != nil {
 		return err
 	}
 	m := &member{readers: r, sub: s, group: r.groupName(s.Group), records: 1}
 	if err := m.found(ctx); err != nil {
-		<-r.slots
+		r.slots.give(who)
 		return err
 	}
-	client, release, err := r.openReader(m.options()...)
+	client, release, err := r.openReader(who, m.options()...)
 	if err != nil {
 		return err
 	}

@@ -359,7 +359,10 @@ func TestGroupsThatCannotBeMoved(t *testing.T) {
 // A new group whose first member finds no reader free has not begun.
 func TestGroupsWithoutAReaderDoNotBegin(t *testing.T) {
 	r := newReadRig(t, 1, func(_ *Config, c *ReadingConfig) { c.SubscribeMaxReaders = 1 })
-	r.readers.slots <- struct{}{}
+	other := readerFor{client: "other"}
+	if err := r.readers.slots.take(t.Context(), other, 0); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second) // long enough to begin a group
 	defer cancel()
 	waiting := group(stages.Start{})
@@ -370,10 +373,10 @@ func TestGroupsWithoutAReaderDoNotBegin(t *testing.T) {
 	if at := r.committed(); len(at) > 0 {
 		t.Errorf("the group is at %v", at)
 	}
-	<-r.readers.slots
+	r.readers.slots.give(other)
 	s := r.subscribe(r.readers, group(stages.Start{Cursor: "no cursor"}), nil)
 	_ = reasonIs(t, s.end(t), stages.InvalidCursor)
-	if len(r.readers.slots) != 0 {
+	if r.readers.slots.used != 0 {
 		t.Error("a member that was refused has kept its reader")
 	}
 }

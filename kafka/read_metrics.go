@@ -102,7 +102,7 @@ func (r *Readers) WriteMetrics(w io.Writer) {
 	var b strings.Builder
 	all, m := r.behind(), &r.metrics
 	fmt.Fprintf(&b, "gateway_subscribers{kind=\"own\"} %d\ngateway_subscribers{kind=\"group\"} %d\n", len(all), m.members.Load())
-	fmt.Fprintf(&b, "gateway_subscribe_readers %d\ngateway_subscribe_readers_max %d\n", m.readers.Load(), cap(r.slots))
+	fmt.Fprintf(&b, "gateway_subscribe_readers %d\ngateway_subscribe_readers_max %d\n", m.readers.Load(), r.slots.most)
 	for _, c := range []struct {
 		from string
 		n    uint64

@@ -62,8 +62,7 @@ type Readers struct {
 	client *kgo.Client
 	admin  *kadm.Client
 	hub    *hub
-	// slots has a token for each reader of SUBSCRIBE_MAX_READERS that is in use.
-	slots chan struct{}
+	slots  *readerSlots
 	// closing ends every reading.
 	closing context.Context
 	close   context.CancelFunc
@@ -81,7 +80,7 @@ func NewReaders(cfg *Config, reading *ReadingConfig, parts ReaderParts) (*Reader
 	if parts.Log == nil {
 		parts.Log = discardLog{}
 	}
-	r := &Readers{cfg: cfg, reading: reading, parts: parts, slots: make(chan struct{}, reading.SubscribeMaxReaders), handOver: handOver}
+	r := &Readers{cfg: cfg, reading: reading, parts: parts, slots: newReaderSlots(reading.SubscribeMaxReaders), handOver: handOver}
 	client, err := kgo.NewClient(r.options()...)
 	if err != nil {
 		return nil, fmt.Errorf("kafka client for reading: %w", err)
@@ -133,45 +132,26 @@ func (r *Readers) options() []kgo.Opt {
 
 // newReader opens a client of its own for one reading, and takes one of SUBSCRIBE_MAX_READERS for it; patience is how
 // long it waits for one. release closes the client.
-func (r *Readers) newReader(ctx context.Context, patience time.Duration, opts ...kgo.Opt) (client *kgo.Client, release func(), err error) {
-	if err := r.takeSlot(ctx, patience); err != nil {
+func (r *Readers) newReader(ctx context.Context, who readerFor, patience time.Duration, opts ...kgo.Opt) (client *kgo.Client, release func(), err error) {
+	if err := r.slots.take(ctx, who, patience); err != nil {
 		return nil, nil, err
 	}
-	return r.openReader(opts...)
+	return r.openReader(who, opts...)
 }
 
 // openReader is newReader for who has taken the slot; release gives it back.
-func (r *Readers) openReader(opts ...kgo.Opt) (client *kgo.Client, release func(), err error) {
+func (r *Readers) openReader(who readerFor, opts ...kgo.Opt) (client *kgo.Client, release func(), err error) {
 	client, err = kgo.NewClient(append(append(r.options(), consuming()...), opts...)...)
 	if err != nil {
-		<-r.slots
+		r.slots.give(who)
 		return nil, nil, fmt.Errorf("kafka client for reading: %w", err)
 	}
 	r.metrics.readers.Add(1)
 	return client, func() {
 		client.Close()
 		r.metrics.readers.Add(-1)
-		<-r.slots
+		r.slots.give(who)
 	}, nil
-}
-
-func (r *Readers) takeSlot(ctx context.Context, patience time.Duration) error {
-	select {
-	case r.slots <- struct{}{}:
-		return nil
-	default:
-	}
-	wait, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	select {
-	case r.slots <- struct{}{}:
-		return nil
-	case <-wait.Done():
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		return refuse(stages.TooManyReaders, fmt.Sprintf("%d readers read the past from Kafka at the moment (SUBSCRIBE_MAX_READERS); try again, or start at the end", cap(r.slots)))
-	}
 }
 
 // consuming are the options of every client that consumes.

@@ -45,6 +45,8 @@ type replay struct {
 	id    *identity
 	merge *merge
 	page  *pager
+	// failed is the time of the event that ended the replay; zero: none has.
+	failed time.Time
 	// waited is how long nothing has come that is due.
 	waited time.Duration
 }
@@ -114,7 +116,7 @@ func (p *replay) find(ctx context.Context) error {
 
 func (p *replay) read(ctx context.Context) error {
 	topic := p.readers.parts.Topic.Name
-	client, release, err := p.readers.newReader(ctx, replayPatience, kgo.ConsumePartitions(
+	client, release, err := p.readers.newReader(ctx, readerFor{client: p.ask.Name}, replayPatience, kgo.ConsumePartitions(
 		map[string]map[int32]kgo.Offset{topic: p.merge.offsets(kgo.NoResetOffset())}))
 	if err != nil {
 		return err
@@ -221,6 +223,15 @@ func (p *replay) ended(why error) error {
 
 // position is the time below which everything is done.
 func (p *replay) position() time.Time {
+	at := p.passed()
+	if !p.failed.IsZero() && p.failed.Before(at) {
+		return p.failed
+	}
+	return at
+}
+
+// passed is the time below which everything was taken off the queues.
+func (p *replay) passed() time.Time {
 	if p.merge == nil {
 		return p.from
 	}
@@ -251,7 +262,8 @@ func (p *replay) take(ctx context.Context, r *kgo.Record) error {
 	}
 	wanted, err := p.ask.Match(d.Event)
 	if err != nil {
-		return err
+		p.failed = r.Timestamp
+		return p.ended(err)
 	}
 	if !wanted {
 		return p.page.due()

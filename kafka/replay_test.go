@@ -199,8 +199,8 @@ func TestReplayEdges(t *testing.T) {
 			t.Errorf("%s: the end is %+v", c.name, at)
 		}
 	}
-	if n := r.readers.metrics.readers.Load(); n != 0 || len(r.readers.slots) != 0 {
-		t.Errorf("%d readers, %d slots are left", n, len(r.readers.slots))
+	if n := r.readers.metrics.readers.Load(); n != 0 || r.readers.slots.inUse() != 0 {
+		t.Errorf("%d readers, %d slots are left", n, r.readers.slots.inUse())
 	}
 }
 
@@ -239,7 +239,40 @@ func TestReplayFilters(t *testing.T) {
 		}
 		return true, nil
 	}
-	_ = reasonIs(t, r.readers.Replay(t.Context(), ask), stages.FilterLimit)
+	got = replayed{}
+	refused := reasonIs(t, r.readers.Replay(t.Context(), ask), stages.FilterLimit)
+	// What matched before is there, and the position leaves out neither the event nor what was not handed over.
+	if n := len(got.places); n < 900 || n > 1001 || int64(n) != got.last().Matched {
+		t.Errorf("%d events were handed over, the progress is %+v", n, got.last())
+	}
+	at, err := time.Parse(time.RFC3339Nano, refused.Info["position"])
+	if err != nil || at.After(second(500)) || at.Before(second(500).Add(-r.readers.parts.DeliveryTimeout-time.Second)) {
+		t.Errorf("position %q, the event is of %v", refused.Info["position"], second(500))
+	}
+}
+
+// A filter that fails on the last event of the range, or before a long silence: the position is not behind it.
+func TestReplayFilterFailsBeforeASilence(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	r.writeAt(0, 2, func(i int) time.Time { return second(1800 * i) })
+	for _, bad := range []string{"0", "1"} {
+		var got replayed
+		ask := got.ask(second(0), second(2000))
+		ask.Match = func(ev *eventv1.Event) (bool, error) {
+			if ev.Id == bad {
+				return false, refuse(stages.FilterLimit, "no")
+			}
+			return true, nil
+		}
+		refused := reasonIs(t, r.readers.Replay(t.Context(), ask), stages.FilterLimit)
+		at, err := time.Parse(time.RFC3339Nano, refused.Info["position"])
+		if bad == "1" && len(got.places) != 1 {
+			t.Errorf("%v were handed over", got.places)
+		}
+		if want := map[string]time.Time{"0": second(0), "1": second(1800)}[bad]; err != nil || at.After(want) {
+			t.Errorf("position %q, the event is of %v", refused.Info["position"], want)
+		}
+	}
 }
 
 // What is no event is read, counted, and left out.

@@ -531,15 +531,15 @@ func TestHeartbeats(t *testing.T) {
 
 func TestTooManyReaders(t *testing.T) {
 	r := newReadRig(t, 1, func(_ *Config, c *ReadingConfig) { c.SubscribeMaxReaders = 1 })
-	client, release, err := r.readers.newReader(t.Context(), 0)
+	client, release, err := r.readers.newReader(t.Context(), readerFor{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = client
-	_, _, err = r.readers.newReader(t.Context(), 0)
+	_, _, err = r.readers.newReader(t.Context(), readerFor{}, 0)
 	_ = reasonIs(t, err, stages.TooManyReaders)
 	release()
-	_, release, err = r.readers.newReader(t.Context(), 0)
+	_, release, err = r.readers.newReader(t.Context(), readerFor{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ const DeliverBytes = 16 << 10
 
 // Subscription is one call of SubscribeEvents.
 type Subscription struct {
-	// Name is the client's, for metrics.
+	// Name is the client's: for metrics, and for its share of the readers.
 	Name  string
 	Start Start
 	// Group is the consumer group to share the events with; empty: all events are this subscriber's.
@@ -66,6 +66,8 @@ type Subscription struct {
 
 // Replay is one call of ReplayEvents.
 type Replay struct {
+	// Name is the client's, for its share of the readers.
+	Name string
 	// From is the first time of receipt, To the end of the range, exclusive.
 	From, To time.Time
 	Match    Match

@@ -43,6 +43,15 @@ func bufferClass(n int) (class, capacity int) {
 	return (top-1-minBufferBits)*4 + quarter + 1, low + (quarter+1)*step
 }
 
+// bufferCapacity is the capacity of the buffer that Get returns for n bytes.
+func bufferCapacity(n int) int {
+	class, capacity := bufferClass(n)
+	if class >= bufferClasses {
+		return n
+	}
+	return capacity
+}
+
 // Get returns a buffer of n bytes. Its content is arbitrary.
 func (p *bufferPool) Get(n int) *[]byte {
 	class, capacity := bufferClass(n)

@@ -371,6 +371,16 @@ func recvStreamOf(ctx context.Context) *recvStream {
 	return s
 }
 
+// recvConnOf is the connection of the call, or nil.
+func recvConnOf(ctx context.Context) *recvConn {
+	if p, ok := peer.FromContext(ctx); ok {
+		if addr, ok := p.Addr.(*connAddr); ok {
+			return addr.conn
+		}
+	}
+	return nil
+}
+
 // recvCredentials puts a recvConn on top of the connection that the inner handshake has made.
 type recvCredentials struct {
 	credentials.TransportCredentials

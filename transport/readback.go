@@ -31,7 +31,7 @@ type readStream struct {
 	server *Server
 	ss     grpc.ServerStream
 	wire   wire
-	conn   *recvConn // nil in calls that are not counted
+	conn   *recvConn // nil where the server has no account for connections
 	client *stages.Client
 	packer *packer
 	// ctx ends with the call, whoever ends it.
@@ -52,10 +52,7 @@ func (s *Server) reading(ss grpc.ServerStream) (rs *readStream, end func(), err 
 	if s.Reading == nil {
 		return nil, nil, reasonStatus(stages.ReadingDisabled, "").Err()
 	}
-	rs = &readStream{server: s, ss: ss, wire: w, ctx: ss.Context()}
-	if charge := recvStreamOf(rs.ctx); charge != nil {
-		rs.conn = charge.conn
-	}
+	rs = &readStream{server: s, ss: ss, wire: w, conn: recvConnOf(ss.Context()), ctx: ss.Context()}
 	rs.packer, _ = newPacker(w)
 	rs.client = s.clientOf(rs.ctx)
 	watch := newSendWatch(&rs.writes, s.config.SendTimeout, rs.cutSlow)
@@ -122,7 +119,12 @@ func (rs *readStream) cutSlow() {
 // deliver sends events.
 func (rs *readStream) deliver(events []*stages.Delivery) error {
 	for len(events) > 0 {
-		b, n := packEvents(events)
+		size, n := packSize(events)
+		b, err := rs.buffer(size)
+		if err != nil {
+			return err
+		}
+		packEvents(b, events[:n])
 		if err := rs.write(b); err != nil {
 			return err
 		}
@@ -135,21 +137,23 @@ func (rs *readStream) deliver(events []*stages.Delivery) error {
 // send sends one message.
 func (rs *readStream) send(m proto.Message) error {
 	size := proto.Size(m)
-	b := buffers.Get(headerLength + size)
+	b, err := rs.buffer(headerLength + size)
+	if err != nil {
+		return err
+	}
 	*b = append((*b)[:0], 0, 0, 0, 0, 0)
 	binary.BigEndian.PutUint32((*b)[1:], uint32(size))
 	out, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(*b, m)
 	if err != nil {
-		buffers.Put(b)
+		rs.pool().Put(b)
 		return err
 	}
 	*b = out
 	return rs.write(b)
 }
 
-// packEvents puts the first n events behind one another as a stream has them, into a buffer of the pool.
-func packEvents(events []*stages.Delivery) (b *[]byte, n int) {
-	size := 0
+// packSize is how many of the first events go out together, and how long they are with their headers.
+func packSize(events []*stages.Delivery) (size, n int) {
 	for n < len(events) {
 		more := headerLength + len(events[n].Frame)
 		if n > 0 && size+more > readPack {
@@ -157,36 +161,55 @@ func packEvents(events []*stages.Delivery) (b *[]byte, n int) {
 		}
 		size, n = size+more, n+1
 	}
-	b = buffers.Get(size)
+	return size, n
+}
+
+// packEvents puts events behind one another into b as a stream has them.
+func packEvents(b *[]byte, events []*stages.Delivery) {
 	*b = (*b)[:0]
-	for _, d := range events[:n] {
+	for _, d := range events {
 		*b = binary.BigEndian.AppendUint32(append(*b, 0), uint32(len(d.Frame))) // 0: not compressed
 		*b = append(*b, d.Frame...)
 	}
-	return b, n
 }
 
-// write sends messages with their headers, when the client has taken enough of those before.
+// pool is where the buffers of this call's messages go back to, and off the connection's account.
+func (rs *readStream) pool() mem.BufferPool {
+	if rs.conn == nil {
+		return &buffers
+	}
+	return &rs.conn.sending
+}
+
+// buffer is one of n bytes for messages with their headers, when the client has taken enough of those before. It is
+// charged before it exists: readers that wait hold nothing. To be filled up to n bytes, and written or put into pool.
+func (rs *readStream) buffer(n int) (*[]byte, error) {
+	if rs.conn == nil {
+		return buffers.Get(n), nil
+	}
+	rs.writes.Add(1)
+	defer rs.writes.Add(1)
+	size := bufferCapacity(n)
+	if err := rs.conn.reserve(rs.ctx, size); err != nil {
+		rs.conn.sending.charge(-int64(size) - answerCost)
+		return nil, err
+	}
+	return buffers.Get(n), nil
+}
+
+// write sends messages with their headers, in a buffer of buffer.
 func (rs *readStream) write(b *[]byte) error {
 	rs.writes.Add(1)
 	defer rs.writes.Add(1)
-	pool := mem.BufferPool(&buffers)
-	if rs.conn != nil {
-		if err := rs.conn.send(rs.ctx, b); err != nil {
-			rs.conn.sending.Put(b)
-			return err
-		}
-		pool = &rs.conn.sending
-	}
 	if rs.packer == nil {
-		return rs.writeOneByOne(b, pool)
+		return rs.writeOneByOne(b)
 	}
-	return rs.packer.send(b, pool)
+	return rs.packer.send(b, rs.pool())
 }
 
 // writeOneByOne is write by SendMsg.
-func (rs *readStream) writeOneByOne(b *[]byte, pool mem.BufferPool) error {
-	defer pool.Put(b)
+func (rs *readStream) writeOneByOne(b *[]byte) error {
+	defer rs.pool().Put(b)
 	for rest := *b; len(rest) > 0; {
 		end := headerLength + int(binary.BigEndian.Uint32(rest[1:]))
 		one := append([]byte(nil), rest[headerLength:end]...)
@@ -205,6 +228,9 @@ func (rs *readStream) status(err error) error {
 			return nil
 		}
 		return goneStatus(err)
+	}
+	if errors.Is(err, errUnread) { // the connection is closed already; this is for what counts statuses
+		return reasonStatus(stages.SlowClient, "").Err()
 	}
 	if r, ok := errors.AsType[*stages.Refusal](err); ok {
 		f := failure{reason: r.Reason, retry: r.Reason.Retry(), subject: "client " + rs.client.Name, metadata: map[string]string{}}

@@ -48,7 +48,7 @@ func (s *Server) replay(_ any, ss grpc.ServerStream) error {
 	if err := rs.begun(); err != nil {
 		return goneStatus(err)
 	}
-	ask.Page = rs.page
+	ask.Name, ask.Page = rs.client.Name, rs.page
 	if request.RepublishTopic != "" {
 		ask.Page = newRepublish(rs, s.Topics.Named(request.RepublishTopic), ask.From).page
 	}
@@ -77,7 +77,10 @@ func (rs *readStream) sendPage(events []*stages.Delivery, at *gatewayv1.ReplayRe
 	for _, d := range events {
 		size += 1 + protowire.SizeBytes(len(d.Frame))
 	}
-	b := buffers.Get(headerLength + size)
+	b, err := rs.buffer(headerLength + size)
+	if err != nil {
+		return err
+	}
 	out := (*b)[:0]
 	out = binary.BigEndian.AppendUint32(append(out, 0), uint32(size)) // 0: not compressed
 	for _, d := range events {

@@ -478,6 +478,53 @@ func TestRepublishThatIsStuck(t *testing.T) {
 	}
 }
 
+// A republish that waits is not silent: neither for Kafka nor for room in the pipeline.
+func TestRepublishTellsWhileItWaits(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*setup)
+		begin  func(*gateway)
+		in     string
+	}{
+		"for Kafka": {nil, func(g *gateway) { g.broker.hold() }, "(*Server).await("},
+		"for room": {func(c *setup) {
+			c.pipeline.MaxInflight, c.pipeline.ClientMaxInflight, c.pipeline.PartitionMaxInflight = stages.MiB, stages.MiB, stages.MiB
+		}, func(g *gateway) {
+			g.broker.hold()
+			large := request("large")
+			large.Event.Data = make([]byte, 800_000) // what is left is too little for the page
+			go func() { _, _ = g.client().IngestEvent(g.context(), large) }()
+			g.eventually("the room is taken", func() bool { return g.broker.taken.Load() == 1 })
+		}, "(*Pipeline).Admit("},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := startStore(t, c.change, func(_ context.Context, r *stages.Replay) error {
+				page := stored(0, 100)
+				for i := range page {
+					page[i].Event.Data = make([]byte, 4000)
+					page[i].Frame, _ = proto.Marshal(page[i].Event)
+				}
+				return r.Page(page, stages.ReplayProgress{Read: 100, Matched: 100, Done: true})
+			})
+			c.begin(g)
+			s, err := g.client().ReplayEvents(g.context(), &gatewayv1.ReplayRequest{Start: ago(1), RepublishTopic: "again"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.eventually("the replay waits", func() bool { return goroutineIn(c.in) })
+			for range 2 {
+				r, err := s.Recv()
+				if err != nil || r.Progress.Republished != 0 || r.Progress.Done {
+					t.Fatalf("%v, %v while nothing can pass", r, err)
+				}
+			}
+			g.broker.release()
+			if _, last, err := replayed(t, s); err != nil || last.Republished != 100 || !last.Done {
+				t.Errorf("%v, %v", last, err)
+			}
+		})
+	}
+}
+
 // The client leaves, or the gateway drains, in the middle: everything in flight gets its outcome (the harness looks).
 func TestRepublishEnds(t *testing.T) {
 	for _, how := range []string{"cancel", "drain"} {

@@ -8,8 +8,13 @@ package transport
 // the latest is told. What may pass later (Kafka away, a full gateway), or is in
 // doubt, is sent again with everything behind it that has not passed: the order
 // by key stays, and some may be stored twice.
+//
+// Whatever takes long, the client hears of it once a second: one that hears
+// nothing takes the replay for dead and begins again. Only the handler's goroutine
+// writes; it waits for the pipeline through another one.
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -29,6 +34,8 @@ const (
 	republishPatience = 2
 	// replayedFrom is the metadata that tells where a republished event comes from.
 	replayedFrom = "replayed_from"
+	// tellEvery is how often the client hears of a republish at least.
+	tellEvery = time.Second
 )
 
 // republish is one replay into a topic. It belongs to its handler's goroutine.
@@ -68,6 +75,25 @@ func (p *republish) page(events []*stages.Delivery, at stages.ReplayProgress) er
 func (p *republish) tell() error {
 	p.told = time.Now()
 	return p.rs.sendPage(nil, &p.totals)
+}
+
+// awaited is what ch gives; the client hears of the progress meanwhile, at once when it has not for long.
+func awaited[T any](p *republish, ch <-chan T) (got T, err error) {
+	next := time.NewTimer(tellEvery - time.Since(p.told))
+	defer next.Stop()
+	for {
+		select {
+		case got = <-ch:
+			return got, nil
+		case <-p.rs.ctx.Done():
+			return got, p.rs.ctx.Err()
+		case <-next.C:
+			if err := p.tell(); err != nil {
+				return got, err
+			}
+			next.Reset(tellEvery)
+		}
+	}
 }
 
 // chunkOf is how many of the first events enter the pipeline together.
@@ -134,12 +160,7 @@ func (p *republish) publish(records []stages.Record) (again []stages.Record, wai
 	own := append([]stages.Record(nil), records...) // the message's, until all its events are retired
 	p.flow.Mend()
 	m := s.pipeline.ReceiveRecords(p.rs.client, own, stages.RecordOptions{Origin: stages.FromReplay, Topic: p.topic, Flow: p.flow})
-	if v := s.pipeline.Admit(p.rs.ctx, m, -1); v != nil {
-		s.pipeline.Reject(m, *v)
-		return nil, 0, &stages.Refusal{Reason: v.Reason, Detail: v.Detail}
-	}
-	m.Deadline = s.deadline(p.rs.ctx, m.Entered)
-	if err := s.await(p.rs.ctx, m); err != nil {
+	if err := p.through(m); err != nil {
 		return nil, 0, err
 	}
 	defer s.pipeline.Release(m)
@@ -152,6 +173,33 @@ func (p *republish) publish(records []stages.Record) (again []stages.Record, wai
 		}
 	}
 	return again, wait, nil
+}
+
+// through sends m through the pipeline. Without an error all its outcomes are known, and the caller releases it.
+func (p *republish) through(m *stages.Message) error {
+	ctx, cancel := context.WithCancel(p.rs.ctx)
+	defer cancel()
+	passed := make(chan error, 1)
+	go func() { passed <- p.rs.server.pass(ctx, m) }()
+	err, untold := awaited(p, passed)
+	if untold == nil {
+		return err
+	}
+	cancel()
+	if <-passed == nil {
+		p.rs.server.pipeline.Release(m)
+	}
+	return untold
+}
+
+// pass admits m, however long that takes, and waits for its outcomes.
+func (s *Server) pass(ctx context.Context, m *stages.Message) error {
+	if v := s.pipeline.Admit(ctx, m, -1); v != nil {
+		s.pipeline.Reject(m, *v)
+		return &stages.Refusal{Reason: v.Reason, Detail: v.Detail}
+	}
+	m.Deadline = s.deadline(ctx, m.Entered)
+	return s.await(ctx, m)
 }
 
 // settle counts the outcome of a record, or says that it is to be sent again.
@@ -173,17 +221,8 @@ func (p *republish) settle(m *stages.Message, i int, r *stages.Record) (wait tim
 	return 0, false
 }
 
-// pause waits before something is sent again; the client hears of the progress meanwhile.
+// pause waits before something is sent again.
 func (p *republish) pause(wait time.Duration) error {
-	if time.Since(p.told) >= time.Second {
-		if err := p.tell(); err != nil {
-			return err
-		}
-	}
-	select {
-	case <-time.After(max(wait, republishPause)):
-		return nil
-	case <-p.rs.ctx.Done():
-		return p.rs.ctx.Err()
-	}
+	_, err := awaited(p, time.After(max(wait, republishPause)))
+	return err
 }

@@ -83,9 +83,12 @@ func (s *sending) close() {
 
 // send charges b, the next answer, and waits while the connection holds more than its share. An error ends the call:
 // ctx is over, or nothing moved for SEND_TIMEOUT, and then the connection is closed.
-func (c *recvConn) send(ctx context.Context, b *[]byte) error {
+func (c *recvConn) send(ctx context.Context, b *[]byte) error { return c.reserve(ctx, cap(*b)) }
+
+// reserve is send for an answer whose buffer, of capacity n, is still to be taken from the pool.
+func (c *recvConn) reserve(ctx context.Context, n int) error {
 	s := &c.sending
-	s.charge(int64(cap(*b)) + answerCost)
+	s.charge(int64(n) + answerCost)
 	if !s.limit.over(s.held.Load()) {
 		return nil
 	}

@@ -61,6 +61,8 @@ func subscription(r *gatewayv1.SubscribeRequest) (*stages.Subscription, error) {
 
 func startOf(r *gatewayv1.SubscribeRequest) (start stages.Start, refused *stages.Refusal) {
 	switch {
+	case r.Start == gatewayv1.SubscribeRequest_START_EARLIEST && (r.Cursor != "" || r.StartTimestamp != 0):
+		return start, badField("start", "is START_EARLIEST, and cursor or start_timestamp is set too; one of them says where to begin")
 	case r.Cursor != "" && r.StartTimestamp != 0:
 		return start, badField("cursor", "is set, and start_timestamp too; one of them says where to begin")
 	case r.Cursor != "":

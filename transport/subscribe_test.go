@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +63,8 @@ func TestSubscribeRequestsThatAreRefused(t *testing.T) {
 		field   string
 	}{
 		"two starts":             {&gatewayv1.SubscribeRequest{Cursor: "x", StartTimestamp: 1}, stages.InvalidRequest, "cursor"},
+		"earliest and a cursor":  {&gatewayv1.SubscribeRequest{Cursor: "x", Start: gatewayv1.SubscribeRequest_START_EARLIEST}, stages.InvalidRequest, "start"},
+		"earliest and a time":    {&gatewayv1.SubscribeRequest{StartTimestamp: 1, Start: gatewayv1.SubscribeRequest_START_EARLIEST}, stages.InvalidRequest, "start"},
 		"start in the future":    {&gatewayv1.SubscribeRequest{StartTimestamp: time.Now().Add(time.Hour).Unix()}, stages.InvalidRequest, "start_timestamp"},
 		"start before 1970":      {&gatewayv1.SubscribeRequest{StartTimestamp: -1}, stages.InvalidRequest, "start_timestamp"},
 		"start that is none":     {&gatewayv1.SubscribeRequest{Start: 9}, stages.InvalidRequest, "start"},
@@ -95,6 +98,25 @@ func badFieldOf(err error) string {
 		}
 	}
 	return ""
+}
+
+// START_LATEST beside another start is no contradiction: there are clients that always set it.
+func TestSubscribeLatestBesideAnotherStart(t *testing.T) {
+	client := reader(t, nil, func(_ context.Context, s *stages.Subscription) error {
+		return &stages.Refusal{Reason: stages.EventsExpired, Info: map[string]string{"start": fmt.Sprint(s.Start.Cursor, s.Start.Time.Unix() == 7, s.Start.Earliest)}}
+	})
+	for want, r := range map[string]*gatewayv1.SubscribeRequest{
+		"xfalse false": {Cursor: "x", Start: gatewayv1.SubscribeRequest_START_LATEST},
+		"true false":   {StartTimestamp: 7, Start: gatewayv1.SubscribeRequest_START_LATEST},
+	} {
+		stream, err := client.SubscribeEvents(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = stream.Recv(); infoOf(err, "start") != want {
+			t.Errorf("%v begins at %q, want %q: %v", r, infoOf(err, "start"), want, err)
+		}
+	}
 }
 
 // The request arrives as it was meant, the header at once, events of all sizes in order, and the error with what it knows.

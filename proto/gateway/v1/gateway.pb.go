@@ -501,7 +501,8 @@ type SubscribeRequest struct {
 	EventTypes []string `protobuf:"bytes,1,rep,name=event_types,json=eventTypes,proto3" json:"event_types,omitempty"`
 	// Begin with the events received at or after this time, in Unix seconds (UTC). 0: not set.
 	StartTimestamp int64 `protobuf:"varint,2,opt,name=start_timestamp,json=startTimestamp,proto3" json:"start_timestamp,omitempty"`
-	// Where to begin when neither `cursor` nor `start_timestamp` is set.
+	// Where to begin when neither `cursor` nor `start_timestamp` is set. START_EARLIEST together with one of them is
+	// INVALID_REQUEST; START_LATEST gives way to them.
 	Start SubscribeRequest_Start `protobuf:"varint,3,opt,name=start,proto3,enum=gateway.v1.SubscribeRequest_Start" json:"start,omitempty"`
 	// Resume right after the event that carried this cursor. At most one of `cursor` and `start_timestamp`; not with
 	// `group_id`. A cursor whose events Kafka no longer holds ends the call with OUT_OF_RANGE, reason EVENTS_EXPIRED, whose
