@@ -78,7 +78,8 @@ type crowd struct {
 // newAudience starts the gateway, the first subscribers, and a load as fast as it goes.
 func newAudience(t *testing.T, g *rig.Gateway, b *rig.Broker) *crowd {
 	t.Helper()
-	g.Settings = append(g.Settings, fmt.Sprint("KAFKA_NUM_PARTITIONS=", audiencePartitions), "SUBSCRIBE_HEARTBEAT=200ms")
+	g.Settings = append(g.Settings, fmt.Sprint("KAFKA_NUM_PARTITIONS=", audiencePartitions), "SUBSCRIBE_HEARTBEAT=200ms",
+		"SUBSCRIBE_MAX_READERS=400") // all of them are one client, which may have a quarter
 	g.Start().Ready()
 	a := &crowd{t: t, gateway: g, broker: b, ledger: book.New(uint64(time.Now().UnixNano()))}
 	a.donor = a.subscribe("donor", &gatewayv1.SubscribeRequest{Start: gatewayv1.SubscribeRequest_START_EARLIEST}, nil, nil)

@@ -48,7 +48,8 @@ func NewGateway(t testing.TB, dir string, settings ...string) *Gateway {
 	_, grpcPort, _ := net.SplitHostPort(g.GRPC)
 	_, httpPort, _ := net.SplitHostPort(g.HTTP)
 	g.Settings = append([]string{"GRPC_BIND=127.0.0.1", "HTTP_BIND=127.0.0.1", "GRPC_PORT=" + grpcPort, "HTTP_PORT=" + httpPort,
-		"RATE_LIMIT_ENABLED=false", "EMBEDDED_DATA_DIR=" + filepath.Join(dir, "data"),
+		"RATE_LIMIT_ENABLED=false", "SUBSCRIBE_MAX_READERS=256", // of which one client, here everybody, may have a quarter
+		"EMBEDDED_DATA_DIR=" + filepath.Join(dir, "data"),
 		// All load comes from one host, which is one client to the gateway.
 		"CLIENT_MAX_INFLIGHT_BYTES=64MiB"}, settings...)
 	t.Cleanup(func() { g.child.kill() })
