@@ -34,6 +34,8 @@ type follower struct {
 	id      *identity
 	// ps is what the subscriber has had and seen; shared with blocks, so never changed in place.
 	ps positions
+	// surely: the reader of the past has shown that it reads the topic id.
+	surely bool
 	// ahead: ps may be ahead of the hub in some partition, so its cursors are not the hub's.
 	ahead bool
 	// wasLive: it has been with the hub once, or began where that is.
@@ -262,6 +264,7 @@ func (f *follower) catchUp(ctx context.Context) error {
 	if err := f.same(ctx); err != nil {
 		return err
 	}
+	f.surely = false
 	reading, looked := f.ps.grown(0), time.Now()
 	client, release, err := r.newReader(ctx, readerFor{f.sub.Name, f.wasLive}, slotPatience, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: f.ps.offsets(0)}))
 	if err != nil {
@@ -321,6 +324,14 @@ func (f *follower) poll(ctx context.Context, client *kgo.Client) error {
 	within, cancel := context.WithTimeout(ctx, growthEvery)
 	defer cancel()
 	fetches := client.PollRecords(within, catchUpRecords)
+	if !f.surely && fetches.NumRecords() > 0 {
+		// The client has looked for the topic by its name and keeps to what it found. If that was another topic already, then
+		// it is another one now.
+		if err := f.same(ctx); err != nil {
+			return err
+		}
+		f.surely = true
+	}
 	at, bytes := f.ps.grown(0), 0
 	for iter := fetches.RecordIter(); !iter.Done(); {
 		n, err := f.past(iter.Next(), at)

@@ -25,6 +25,8 @@ type tail struct {
 	readers *Readers
 	id      *identity
 	stop    context.CancelFunc
+	// surely: the client has shown that it reads the topic id; see follower.poll.
+	surely bool
 	// at is where the last pushed block ended. It is shared once it is in a block, so it is copied for the next one.
 	at positions
 }
@@ -68,6 +70,16 @@ func (t *tail) poll(ctx context.Context, client *kgo.Client) error {
 	within, cancel := context.WithTimeout(ctx, growthEvery)
 	defer cancel()
 	fetches := client.PollRecords(within, tailRecords)
+	if !t.surely && fetches.NumRecords() > 0 {
+		now, err := t.readers.look(ctx)
+		if err == nil {
+			err = now.mustBe(t.id)
+		}
+		if err != nil {
+			return err
+		}
+		t.surely = true
+	}
 	b := t.block()
 	for iter := fetches.RecordIter(); !iter.Done(); {
 		b.add(t, iter.Next())

@@ -133,6 +133,7 @@ func (s *Store) room(n int) bool {
 // skip forgets what the index has for the hash: an older event of the same id must not be taken for the newest.
 func (s *Store) skip(hash uint64) {
 	s.Publish()
+	s.newest.Store(s.number) // it counts among the last ones all the same
 	s.heads[hash&uint64(len(s.heads)-1)].position.Store(0)
 	s.skipped.Add(1)
 }
