@@ -213,7 +213,7 @@ func TestFailsOnEvent(t *testing.T) {
 		{"a number that is none", `int(subject) > 3`, "type conversion"},
 		{"an absent number", `int(metadata.absent) > 3`, "type conversion"},
 		{"division", `1 / size(metadata.absent) == 1`, "division by zero"},
-		{"loops", hundred + `.all(a, ` + hundred + `.all(b, ` + hundred + `.all(c, a + b + c >= 0)))`, "limit: the program takes more than 20000 steps"},
+		{"loops", hundred + `.all(a, ` + hundred + `.all(b, ` + hundred + `.all(c, a + b + c >= 0)))`, "limit: the program takes more than"}, // steps, or on a slow machine time
 		{"loops behind errors", hundred + `.exists(a, ` + hundred + `.exists(b, ` + hundred + `.exists(c, a / 0 == 1)))`, "limit"},
 		{"doubled text", `[subject].map(a, a + a).map(a, a + a).map(a, a + a).map(a, a + a).all(a, a != "")`, "limit"},
 		{"replace", `subject.replace("", subject) == ""`, "limit"},

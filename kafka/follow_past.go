@@ -1,0 +1,146 @@
+package kafka
+
+// A subscription that is behind the hub: it reads from Kafka by a client of its
+// own until the hub can go on.
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const (
+	// catchUpRecords is how many records a reader of the past takes over at once.
+	catchUpRecords = 512
+	// reviveEvery is how often a reader of the past looks whether it can start a tail that has ended.
+	reviveEvery = time.Second
+)
+
+// catchUp reads from Kafka until the hub can go on. An error ends the subscription.
+func (f *follower) catchUp(ctx context.Context) error {
+	r := f.readers
+	topic := r.parts.Topic.Name
+	if err := f.same(ctx); err != nil {
+		return err
+	}
+	f.surely = false
+	reading, looked := f.ps.grown(0), time.Now()
+	client, release, err := r.newReader(ctx, readerFor{f.sub.Name, f.wasLive}, slotPatience, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: f.ps.offsets(0)}))
+	if err != nil {
+		return err
+	}
+	defer release()
+	for {
+		if _, ok := r.hub.join(f.id, f.ps); ok {
+			return nil
+		}
+		if r.hub.newest() == nil && time.Since(looked) > reviveEvery {
+			if looked = time.Now(); f.revive(ctx) {
+				continue
+			}
+		}
+		if n := len(r.parts.Topic.Partitions()); n > len(reading) {
+			first := len(reading)
+			reading, f.ps = reading.grown(n), f.ps.grown(n)
+			client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: f.ps.offsets(first)})
+		}
+		if err := f.poll(ctx, client); err != nil {
+			return err
+		}
+		if err := f.idle(); err != nil {
+			return err
+		}
+	}
+}
+
+// same refuses to go on in a topic that was deleted and created again: the same offsets are other events.
+func (f *follower) same(ctx context.Context) error {
+	b, err := f.readers.look(ctx)
+	if err != nil {
+		return err
+	}
+	return b.mustBe(f.id)
+}
+
+// revive starts the tail, which has ended because of something that was not in this subscriber's way, when the subscriber
+// is near enough to the end to go on with it.
+func (f *follower) revive(ctx context.Context) bool {
+	b, err := f.readers.look(ctx)
+	if err != nil || b.mustBe(f.id) != nil {
+		return false
+	}
+	for p, end := range b.end {
+		if end-f.ps.at(int32(p)) > history {
+			return false
+		}
+	}
+	f.readers.hub.revive(f.ps)
+	return true
+}
+
+// poll takes over what has come for a reader of the past.
+func (f *follower) poll(ctx context.Context, client *kgo.Client) error {
+	within, cancel := context.WithTimeout(ctx, growthEvery)
+	defer cancel()
+	fetches := client.PollRecords(within, catchUpRecords)
+	if !f.surely && fetches.NumRecords() > 0 {
+		// The client has looked for the topic by its name and keeps to what it found. If that was another topic already, then
+		// it is another one now.
+		if err := f.same(ctx); err != nil {
+			return err
+		}
+		f.surely = true
+	}
+	at, bytes := f.ps.grown(0), 0
+	for iter := fetches.RecordIter(); !iter.Done(); {
+		n, err := f.past(iter.Next(), at)
+		if err != nil {
+			return f.last(err, &f.readers.metrics.fromReaders)
+		}
+		if bytes += n; bytes >= blockBytes {
+			bytes = 0
+			if err := f.flush(&f.readers.metrics.fromReaders); err != nil {
+				return err
+			}
+		}
+	}
+	if err := f.flush(&f.readers.metrics.fromReaders); err != nil {
+		return err
+	}
+	f.move(at)
+	if err := fetchError(within, fetches); err != nil {
+		return f.readers.broken(ctx, f.id, f.ps, err)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// past takes in one record, moves at, and says how many bytes go out for it.
+func (f *follower) past(r *kgo.Record, at positions) (bytes int, err error) {
+	if int(r.Partition) >= len(at) || r.Offset < at[r.Partition] {
+		return 0, nil
+	}
+	at[r.Partition] = r.Offset + 1
+	if r.Attrs.IsControl() {
+		return 0, nil
+	}
+	d, err := readDelivery(r)
+	if err != nil {
+		f.readers.skipped(r, err)
+		return 0, nil
+	}
+	wanted, err := f.sub.Match(d.Event)
+	if err != nil || !wanted {
+		return 0, err
+	}
+	if err := d.encode(cursorRoom(len(at))); err != nil {
+		f.readers.skipped(r, err)
+		return 0, nil
+	}
+	d.setCursor(f.id, at)
+	f.out = append(f.out, &d.Delivery)
+	return len(d.Frame), nil
+}
