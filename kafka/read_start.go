@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/event-gateway/event-gateway/stages"
 )
@@ -32,29 +33,58 @@ type bounds struct {
 
 // look asks Kafka for the topic's bounds. Its number of partitions is Kafka's at this moment.
 func (r *Readers) look(ctx context.Context) (*bounds, error) {
-	topic := r.parts.Topic.Name
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.ReadTimeout)
 	defer cancel()
-	details, err := r.admin.ListTopics(ctx, topic)
+	for {
+		b, err := r.lookOnce(ctx)
+		if err == nil || !errors.Is(err, errNotListed) {
+			return b, err
+		}
+		select { // partitions were added, and kadm has the topic's metadata from before
+		case <-time.After(metadataMinAge):
+		case <-ctx.Done():
+			return nil, kafkaFailure(r.parts.Topic.Name, err)
+		}
+	}
+}
+
+// errNotListed is said of a partition that kadm does not know yet.
+var errNotListed = errors.New("no offset is known of a partition")
+
+func (r *Readers) lookOnce(ctx context.Context) (*bounds, error) {
+	topic := r.parts.Topic.Name
+	// Not kadm.ListTopics: it may answer from what the client knew metadataMinAge ago, and so take a topic that was created
+	// anew since for the old one.
+	request := kmsg.NewPtrMetadataRequest()
+	one := kmsg.NewMetadataRequestTopic()
+	one.Topic = kmsg.StringPtr(topic)
+	request.Topics = append(request.Topics, one)
+	answer, err := request.RequestWith(ctx, r.client)
+	if err == nil && len(answer.Topics) != 1 {
+		err = kerr.UnknownTopicOrPartition
+	}
 	if err == nil {
-		err = details.Error()
+		err = kerr.ErrorForCode(answer.Topics[0].ErrorCode)
 	}
 	if err != nil {
 		return nil, kafkaFailure(topic, err)
 	}
-	n := len(details[topic].Partitions)
-	b := &bounds{id: r.identify(topic, details[topic].ID)}
+	n := len(answer.Topics[0].Partitions)
+	b := &bounds{id: r.identify(topic, answer.Topics[0].TopicID)}
 	if b.start, err = offsetsOf(ctx, topic, n, r.admin.ListStartOffsets); err == nil {
 		b.end, err = offsetsOf(ctx, topic, n, r.admin.ListCommittedOffsets)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errNotListed):
+		return nil, err
+	case err != nil:
 		return nil, kafkaFailure(topic, err)
 	}
 	return b, nil
 }
 
 // identify notes which topic it is. With another one than before, what the hub has is of the past.
-func (r *Readers) identify(topic string, id kadm.TopicID) *identity {
+func (r *Readers) identify(topic string, id [16]byte) *identity {
 	is := identityOf(topic, id)
 	if was := r.identity.Load(); was != nil && *was == is {
 		return was
@@ -78,7 +108,7 @@ func offsetsOf(ctx context.Context, topic string, n int, list func(context.Conte
 	for p := range ps {
 		o, ok := listed.Lookup(topic, int32(p))
 		if !ok {
-			return nil, fmt.Errorf("no offset of partition %d: %w", p, kerr.LeaderNotAvailable)
+			return nil, fmt.Errorf("partition %d: %w", p, errNotListed)
 		}
 		ps[p] = o.Offset
 	}
