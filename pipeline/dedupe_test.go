@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -80,7 +81,7 @@ func TestARetryOfAQuietBatch(t *testing.T) {
 	h.r.mu.Unlock()
 	for round := range 2 {
 		w := newWaiting()
-		m := h.p.Receive(h.client, frame, nil, stages.Batch, n)
+		m := h.p.Receive(h.client, slices.Clone(frame), nil, stages.Batch, n) // a released message's bytes are gone
 		m.Owner = w
 		if v := h.p.Admit(t.Context(), m, -1); v != nil {
 			t.Fatal(v)
