@@ -54,16 +54,15 @@ func (r *Readers) Subscribe(ctx context.Context, s *stages.Subscription) error {
 }
 
 func (r *Readers) follow(ctx context.Context, s *stages.Subscription) error {
-	began, err := r.begin(ctx, s.Start)
+	began, id, err := r.begin(ctx, s.Start)
 	if err != nil {
 		return err
 	}
-	ps := began
-	f := &follower{readers: r, sub: s, id: r.identity.Load(), ps: ps, wasLive: s.Start == (stages.Start{})}
+	f := &follower{readers: r, sub: s, id: id, ps: began, wasLive: s.Start == (stages.Start{})}
 	// beat is 0: who wants heartbeats has a cursor to resume with before there is any event.
 	r.metrics.follow(f)
 	defer r.metrics.unfollow(f)
-	if err := r.listen(ctx, s.Start, ps); err != nil {
+	if err := r.listen(ctx, s.Start, began); err != nil {
 		return err
 	}
 	defer r.hub.leave()
@@ -77,7 +76,7 @@ func (r *Readers) follow(ctx context.Context, s *stages.Subscription) error {
 			err = f.catchUp(ctx)
 		}
 		if s.Start.Earliest && f.ps.covers(began) && began.covers(f.ps) && expired(err) { // retention was faster than the first fetch
-			if began, err = r.begin(ctx, s.Start); err == nil {
+			if began, f.id, err = r.begin(ctx, s.Start); err == nil {
 				f.move(began)
 			}
 		}

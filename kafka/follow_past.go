@@ -25,7 +25,7 @@ func (f *follower) catchUp(ctx context.Context) error {
 		return err
 	}
 	f.surely = false
-	reading, looked := f.ps.grown(0), time.Now()
+	known, looked := len(f.ps), time.Now()
 	client, release, err := r.newReader(ctx, readerFor{f.sub.Name, f.wasLive}, slotPatience, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: f.ps.offsets(0)}))
 	if err != nil {
 		return err
@@ -40,10 +40,10 @@ func (f *follower) catchUp(ctx context.Context) error {
 				continue
 			}
 		}
-		if n := len(r.parts.Topic.Partitions()); n > len(reading) {
-			first := len(reading)
-			reading, f.ps = reading.grown(n), f.ps.grown(n)
-			client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: f.ps.offsets(first)})
+		if n := len(r.parts.Topic.Partitions()); n > known {
+			f.ps = f.ps.grown(n)
+			client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: f.ps.offsets(known)})
+			known = n
 		}
 		if err := f.poll(ctx, client); err != nil {
 			return err

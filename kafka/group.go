@@ -138,7 +138,7 @@ func (m *member) options() []kgo.Opt {
 // found gives a new group its place: where the subscription is to start. A group that is there keeps its own.
 func (m *member) found(ctx context.Context) error {
 	r, topic := m.readers, m.readers.parts.Topic.Name
-	ps, err := r.begin(ctx, m.sub.Start)
+	ps, _, err := r.begin(ctx, m.sub.Start)
 	if err != nil {
 		return err
 	}

@@ -115,12 +115,18 @@ func offsetsOf(ctx context.Context, topic string, n int, list func(context.Conte
 	return ps, nil
 }
 
-// begin settles where a subscription begins.
-func (r *Readers) begin(ctx context.Context, start stages.Start) (positions, error) {
+// begin settles where a subscription begins, and in which topic that is.
+func (r *Readers) begin(ctx context.Context, start stages.Start) (positions, *identity, error) {
 	b, err := r.look(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	ps, err := r.beginIn(ctx, b, start)
+	return ps, b.id, err
+}
+
+func (r *Readers) beginIn(ctx context.Context, b *bounds, start stages.Start) (positions, error) {
 	switch {
-	case err != nil:
-		return nil, err
 	case start.Earliest:
 		return b.start, nil
 	case !start.Time.IsZero():
