@@ -669,4 +669,12 @@ func TestEventsBeforeAFilterThatFails(t *testing.T) {
 	s := r.subscribe(r.readers, stages.Subscription{Start: stages.Start{Earliest: true}, Match: failing}, nil)
 	_ = reasonIs(t, s.end(t), stages.FilterLimit)
 	mustSee(t, "until the filter failed", s.places, []int{0}, []int{15}, all)
+
+	live := r.subscribe(r.readers, stages.Subscription{Match: failing}, nil)
+	live.started(t)
+	r.write(0, 0, 5)
+	live.await(t, 5) // so it has the hub's own cursors
+	r.write(0, 5, 20)
+	_ = reasonIs(t, live.end(t), stages.FilterLimit)
+	mustSee(t, "live, until the filter failed", live.places, []int{0}, []int{15}, all)
 }
