@@ -1,12 +1,13 @@
 package main
 
 // Reading back: what a delivered event costs with many live subscribers, beside as many franz-go consumers, and how much
-// later than its acknowledgement an event reaches a subscriber.
+// later than its acknowledgement an event reaches a subscriber; and what the memory of recent events costs.
 
 import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"time"
 )
 
 // fannedOut is what bench/fanout prints.
@@ -31,6 +32,7 @@ func (b *bench) reading(ctx context.Context, r *report) error {
 	r.addf("\n## Reading back\n")
 	b.fanOuts(ctx, r)
 	b.liveLatency(ctx, r)
+	b.recentEvents(ctx, r)
 	return nil
 }
 
@@ -119,3 +121,25 @@ func (b *bench) liveLatency(ctx context.Context, r *report) {
 
 func ack50(f figures) float64 { return f.Ack50 }
 func ack99(f figures) float64 { return f.Ack99 }
+
+// recentEvents is what it costs to keep the last events for GetEvent.
+func (b *bench) recentEvents(ctx context.Context, r *report) {
+	kept := []int{0, 4096, 65_536}
+	rows := [][]string{{"load", "EVENT_STORE_CAPACITY", "events/s", "CPU of the gateway, ns an event", "CPU by that with none", "p99, ms", "peak, MiB"}}
+	single := b.curve()
+	single.batch = 0
+	for _, s := range []shape{{name: "100 a message", load: b.curve()}, {name: "one event a message", load: single}} {
+		var scenes []scene
+		for _, n := range kept {
+			scenes = append(scenes, scene{server: gateway, broker: discarding, partitions: 3, load: s.load, env: []string{fmt.Sprintf("EVENT_STORE_CAPACITY=%d", n)}})
+		}
+		all := b.takeTurns(ctx, "recent events", b.rounds, scenes)
+		for i, n := range kept {
+			with := all[i]
+			rows = append(rows, []string{s.name, count(float64(n)), spread(with.column(rate), "%.0f"), spread(with.column(serverCPU), "%.0f"),
+				spread(ratios(with.column(serverCPU), all[0].column(serverCPU)), "%.2f"), spread(with.column(p99), "%.2f"), fmt.Sprintf("%.0f", with.of(peak))})
+		}
+	}
+	r.addf("\n### Recent events: what it costs to keep them\n\nDiscarding broker, 2 streams, %d rounds of %v.\n", b.rounds, b.curve().took.Round(time.Millisecond))
+	r.table(rows)
+}
