@@ -91,8 +91,8 @@ type run struct {
 
 const (
 	topic = "events"
-	// maxMemory is MAX_RECV_BYTES, MAX_INFLIGHT_BYTES and 64 MiB for everything else.
-	maxMemory = (128 + 64 + 64) << 20
+	// maxMemory is MAX_RECV_BYTES, MAX_INFLIGHT_BYTES, EVENT_STORE_BYTES and 64 MiB for everything else.
+	maxMemory = (128 + 64 + 64 + 64) << 20
 )
 
 var (

@@ -163,9 +163,12 @@ func (s *Subscriber) Ends() []End {
 }
 
 // EndedBy counts the calls that ended with a reason; "" = those that the gateway did not end.
-func (s *Subscriber) EndedBy(reason string) (n int) {
+func (s *Subscriber) EndedBy(reason string) (n int) { return s.EndedSince(time.Time{}, reason) }
+
+// EndedSince is how many calls ended with the reason after since.
+func (s *Subscriber) EndedSince(since time.Time, reason string) (n int) {
 	for _, e := range s.Ends() {
-		if e.Reason == reason {
+		if e.At.After(since) && e.Reason == reason {
 			n++
 		}
 	}
