@@ -40,25 +40,28 @@ func (r *Readers) compacted(ctx context.Context) bool {
 func (r *Readers) behindHole(ctx context.Context, client *kgo.Client, id *identity, p int32, from, to int64) int64 {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.ReadTimeout)
 	defer cancel()
-	has := r.fetchOnce(ctx, id, p, from)
-	if has == nil || has.ErrorCode != 0 {
-		return from
-	}
-	options := kgo.ProcessFetchPartitionOpts{KeepControlRecords: true, IsolationLevel: kgo.ReadCommitted(), Offset: from, Topic: r.parts.Topic.Name, Partition: p}
 	bounded, ok := client.OptValue(kgo.WithDecompressor).(kgo.Decompressor)
 	if !ok {
 		return from
 	}
-	read, next := kgo.ProcessFetchPartition(options, has, bounded, nil)
-	switch {
-	case read.Err != nil:
-		return from
-	case len(read.Records) > 0:
-		next = read.Records[0].Offset
-	case len(has.RecordBatches) == 0 && has.LastStableOffset >= to:
-		next = to
+	for from < to {
+		has := r.fetchOnce(ctx, id, p, from)
+		if has == nil || has.ErrorCode != 0 {
+			break
+		}
+		options := kgo.ProcessFetchPartitionOpts{KeepControlRecords: true, IsolationLevel: kgo.ReadCommitted(), Offset: from, Topic: r.parts.Topic.Name, Partition: p}
+		read, next := kgo.ProcessFetchPartition(options, has, bounded, nil)
+		switch {
+		case len(read.Records) > 0:
+			return min(max(read.Records[0].Offset, from), to)
+		case len(has.RecordBatches) == 0 && has.LastStableOffset >= to:
+			return to
+		case read.Err != nil || next <= from:
+			return from
+		}
+		from = min(next, to) // batches without records
 	}
-	return min(max(next, from), to)
+	return from
 }
 
 // fetchOnce is what partition p has from offset on, as much as one answer holds; nil when it could not be asked.
