@@ -183,7 +183,7 @@ func (m *member) commit(ctx context.Context, ps positions) error {
 func (m *member) unusable(err error) error {
 	what := ""
 	if errors.Is(err, kerr.InconsistentGroupProtocol) {
-		what = "; another program has a group of this name, with members that share partitions in another way: choose another group_id"
+		what = "; another program has a group of this name: choose another group_id"
 	}
 	return refuse(readReason(err), fmt.Sprintf("consumer group %s: %v%s", m.group, err, what))
 }

@@ -68,6 +68,9 @@ func TestGroupsOfAnotherKind(t *testing.T) {
 					t.Errorf("%q does not say %s", refused.Error(), part)
 				}
 			}
+			if strings.Contains(refused.Error(), "partition") {
+				t.Errorf("%q blames a partition", refused.Error())
+			}
 			r.write(0, 0, 10)
 			r.write(1, 0, 10)
 			live.await(t, 20)
@@ -102,8 +105,12 @@ func TestGroupsGoOnBesideAClientThatDoesNotRead(t *testing.T) {
 			return s.take(events, "")
 		}
 		close(blocked)
-		<-cut
-		return refuse(stages.SlowClient, "")
+		select {
+		case <-cut:
+			return refuse(stages.SlowClient, "")
+		case <-t.Context().Done(): // the test has failed
+			return t.Context().Err()
+		}
 	}
 	go func() {
 		defer close(s.done)
