@@ -92,7 +92,7 @@ func TestAMemberThatDoesNotRead(t *testing.T) {
 	go func() { _ = reads.read() }()
 	p.eventually("both have partitions", func() bool {
 		write(10, 10)
-		return reads.had() > 0
+		return deaf.had() > 0 && reads.had() > 0
 	})
 	before := deaf.had()
 	deaf.deaf.Store(true)

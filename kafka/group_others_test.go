@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -44,6 +45,13 @@ func (r *readRig) occupy(group, protocolType, protocol string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// had is how many events came.
+func (s *subscriber) had() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.places)
 }
 
 // A group whose name belongs to another program cannot be joined: the caller hears which group and why, and nobody else
@@ -119,23 +127,23 @@ func TestGroupsGoOnBesideAClientThatDoesNotRead(t *testing.T) {
 	s.started(t)
 	reads := r.subscribe(r.open(nil), group(stages.Start{}), nil)
 	reads.started(t)
-	for had := 0; had == 0; write() { // until both have partitions
+	for s.had() == 0 || reads.had() == 0 { // until both have partitions
+		write()
 		awaitUnion(t, partitions*written, s, reads)
-		reads.mu.Lock()
-		had = len(reads.places)
-		reads.mu.Unlock()
 	}
 	awaitUnion(t, partitions*written, s, reads)
 	deaf.Store(true)
 	write()
-	<-blocked
+	select {
+	case <-blocked:
+	case <-time.After(patience):
+		t.Fatal("nothing is sent to the member that does not read")
+	}
 	late := r.subscribe(r.open(nil), group(stages.Start{}), nil)
 	if !r.awaitLog("a rebalance waits") {
 		t.Fatal("the group does not wait for the member that is blocked")
 	}
-	reads.mu.Lock()
-	had := len(reads.places)
-	reads.mu.Unlock()
+	had := reads.had()
 	for range 10 {
 		write()
 	}

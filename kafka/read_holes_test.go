@@ -95,6 +95,46 @@ func offsetsIn(pieces []piece) (all []int) {
 	return all
 }
 
+// A hole ends at the next record, wherever one asks: what is there is never passed over.
+func TestHolesEndAtTheNextRecord(t *testing.T) {
+	for name, pieces := range tails {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newReadRig(t, 1, nil)
+			r.writeAt(0, 100, second)
+			r.holes(100, pieces...)
+			b, err := r.readers.look(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			client, release, err := r.readers.newReader(t.Context(), readerFor{}, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer release()
+			for from := int64(0); from < 100; from += 7 {
+				want := int64(100)
+				for _, i := range slices.Backward(offsetsIn(pieces)) {
+					if int64(i) >= from {
+						want = int64(i)
+					}
+				}
+				for _, to := range []int64{100, min(from+3, 100)} {
+					if got, want := r.readers.behindHole(t.Context(), client, b.id, 0, from, to), min(want, to); got != want {
+						t.Errorf("from %d, to %d: %d, want %d", from, to, got, want)
+					}
+				}
+			}
+			if got := r.readers.behindHole(t.Context(), client, &testIdentity, 0, 3, 100); got != 3 {
+				t.Errorf("in another topic: %d", got)
+			}
+			if got := r.readers.behindHole(t.Context(), client, b.id, 1, 3, 100); got != 3 {
+				t.Errorf("in a partition that is not there: %d", got)
+			}
+		})
+	}
+}
+
 // A replay whose range ends with offsets without records ends, with all that there are.
 func TestReplayOverACompactedTail(t *testing.T) {
 	for name, pieces := range tails {
