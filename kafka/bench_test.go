@@ -6,17 +6,20 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
 	"github.com/event-gateway/event-gateway/stages"
+	"github.com/event-gateway/event-gateway/stages/filter"
 )
 
 // benchEvent has about 450 bytes on the wire, with three metadata entries.
@@ -232,12 +235,18 @@ func TestProduceAllocatesNothing(t *testing.T) {
 }
 
 // benchRecord is a record of about 450 bytes as the gateway writes most: without metadata.
-func benchRecord(i int) *kgo.Record {
+func benchRecord(i int) *kgo.Record { return storedRecord(i, FormatBinary, false) }
+
+// storedRecord is a record as it comes from Kafka.
+func storedRecord(i int, format Format, metadata bool) *kgo.Record {
 	ev := benchEvent(testTopic.Partitions()[0], i)
-	ev.Metadata = nil
+	ev.Type.Value = fmt.Appendf(nil, "order.t%d", i%10)
+	if !metadata {
+		ev.Metadata = nil
+	}
 	nameAttributes(&ev.Attributes)
 	r := recordOf(ev)
-	r.fill(context.Background(), FormatBinary, ev, &timeText{})
+	r.fill(context.Background(), format, ev, &timeText{})
 	return overTheWire(&r.kafka)
 }
 
@@ -272,4 +281,101 @@ func BenchmarkDelivery(b *testing.B) {
 		d := &delivery{Delivery: stages.Delivery{Event: ev, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Stored: r.Timestamp}}
 		return d, d.encode(cursorRoom(3))
 	}))
+}
+
+// BenchmarkFilter reads records of which 1 in 10 is wanted, or none, by type: into the same memory until one is, and into
+// memory of its own each, with proto.Unmarshal. Beside them what franz-go takes to make records of a fetch, without the
+// network. An operation is a record.
+func BenchmarkFilter(b *testing.B) {
+	for _, format := range []Format{FormatBinary, FormatEvent} {
+		for _, metadata := range []int{0, 3} {
+			records := make([]*kgo.Record, benchEvents)
+			for i := range records {
+				records[i] = storedRecord(i, format, metadata > 0)
+				records[i].Offset = int64(i)
+			}
+			name := fmt.Sprintf("format=%s/metadata=%d/", format, metadata)
+			b.Run(name+"impl=franz-go", func(b *testing.B) { benchFetch(b, rawBatch(b, 0, benchEvents-1, records)) })
+			for wanted, types := range map[string]string{"tenth": "order.t3", "none": "payment.*"} {
+				match, err := filter.Compile([]string{types}, nil, "")
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.Run(name+"wanted="+wanted+"/impl=gateway", func(b *testing.B) { benchFilter(b, records, filterOf(match).take) })
+				b.Run(name+"wanted="+wanted+"/impl=each-by-itself", func(b *testing.B) {
+					benchFilter(b, records, func(r *kgo.Record, room int) (*delivery, error) { return takeAlone(r, match, room) })
+				})
+			}
+		}
+	}
+}
+
+// takeAlone is recordFilter.take with memory for each record.
+func takeAlone(r *kgo.Record, match stages.Match, room int) (*delivery, error) {
+	d := &delivery{}
+	headers, err := inHeaders(r)
+	if err == nil && headers {
+		err = d.read(r, nil)
+	} else if err == nil {
+		d.Event, err = eventFromValue(r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := match(d.Event)
+	if err != nil || !wanted {
+		return nil, err
+	}
+	return d, d.encode(room)
+}
+
+func benchFilter(b *testing.B, records []*kgo.Record, take func(*kgo.Record, int) (*delivery, error)) {
+	b.ReportAllocs()
+	kept := make([]*delivery, benchEvents)
+	for i := range b.N {
+		d, err := take(records[i%benchEvents], cursorRoom(3))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if d != nil {
+			kept[i%benchEvents] = d
+		}
+	}
+}
+
+// benchFetch makes records of a fetched batch.
+func benchFetch(b *testing.B, batch []byte) {
+	b.ReportAllocs()
+	answer := kmsg.NewFetchResponseTopicPartition()
+	answer.RecordBatches = batch
+	options := kgo.ProcessFetchPartitionOpts{KeepControlRecords: true, IsolationLevel: kgo.ReadCommitted(), Topic: "events"}
+	for i := 0; i < b.N; i += benchEvents {
+		if got, _ := kgo.ProcessFetchPartition(options, &answer, kgo.DefaultDecompressor(), nil); len(got.Records) != benchEvents || got.Err != nil {
+			b.Fatal(len(got.Records), got.Err)
+		}
+	}
+}
+
+// rawBatch is an uncompressed batch as a broker has it, of the offsets first to last.
+func rawBatch(t testing.TB, first, last int64, records []*kgo.Record) []byte {
+	t.Helper()
+	batch := kmsg.NewRecordBatch()
+	batch.Magic, batch.NumRecords, batch.ProducerID, batch.ProducerEpoch = 2, int32(len(records)), -1, -1
+	batch.FirstOffset, batch.LastOffsetDelta = first, int32(last-first)
+	for _, r := range records {
+		if batch.FirstTimestamp == 0 {
+			batch.FirstTimestamp = r.Timestamp.UnixMilli()
+		}
+		batch.MaxTimestamp = r.Timestamp.UnixMilli()
+		record := kmsg.Record{OffsetDelta: int32(r.Offset - first), TimestampDelta64: batch.MaxTimestamp - batch.FirstTimestamp, Key: r.Key, Value: r.Value}
+		for _, h := range r.Headers {
+			record.Headers = append(record.Headers, kmsg.Header{Key: h.Key, Value: h.Value})
+		}
+		record.Length = int32(len(record.AppendTo(nil)) - 1) // a length of 0 takes one byte
+		batch.Records = record.AppendTo(batch.Records)
+	}
+	const lengthEnd, crcEnd = 12, 21
+	batch.Length = int32(len(batch.AppendTo(nil)) - lengthEnd)
+	batch.CRC = int32(crc32.Checksum(batch.AppendTo(nil)[crcEnd:], crc32.MakeTable(crc32.Castagnoli)))
+	return batch.AppendTo(nil)
 }

@@ -27,15 +27,18 @@ type delivery struct {
 	stages.Delivery
 	// body is the length of Frame without the cursor.
 	body int
-	// event and time are the memory of Event when it was made of headers: then its attributes are views of the record,
-	// and of Frame once that is there.
+	// ofValue: Event is event, and of a record's value: the names of its metadata are views, too.
+	ofValue bool
+	// event and time are the memory of Event, except of one that proto.Unmarshal made: its attributes are views of the
+	// record, and of Frame once that is there.
 	event eventv1.Event
 	time  timestamppb.Timestamp
 }
 
 // deliveryOf reads a record and encodes its event. Frame has room for a cursor of cursorBytes.
 func deliveryOf(r *kgo.Record, cursorBytes int) (*delivery, error) {
-	d, err := readDelivery(r)
+	d := &delivery{}
+	err := d.read(r, nil)
 	if err == nil {
 		err = d.encode(cursorBytes)
 	}
@@ -45,27 +48,33 @@ func deliveryOf(r *kgo.Record, cursorBytes int) (*delivery, error) {
 	return d, nil
 }
 
-// readDelivery reads a record, as EventFromRecord does. What nobody wants need not be encoded.
-func readDelivery(r *kgo.Record) (*delivery, error) {
+// read reads a record into d, which is empty, as EventFromRecord does. What nobody wants need not be encoded. metadata is
+// memory for the event's; nil is none.
+func (d *delivery) read(r *kgo.Record, metadata map[string]string) error {
 	headers, err := inHeaders(r)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	d := &delivery{Delivery: stages.Delivery{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Stored: r.Timestamp}}
+	d.Topic, d.Partition, d.Offset, d.Stored = r.Topic, r.Partition, r.Offset, r.Timestamp
+	d.Event = &d.event
+	m := making{event: d.Event, time: &d.time, metadata: metadata, text: view}
 	if headers {
-		d.Event = &d.event
-		err = making{event: d.Event, time: &d.time, text: view}.fromHeaders(r)
-	} else {
-		d.Event, err = eventFromValue(r)
+		return m.fromHeaders(r)
 	}
-	if err != nil {
-		return nil, err
+	if m.fromValue(r.Value) {
+		d.ofValue = true
+		return nil
 	}
-	return d, nil
+	d.event.Reset()
+	d.Event, err = eventFromValue(r)
+	return err
 }
 
-// view is text without a copy, where it can be.
+// view is text without a copy, where it can be. What is empty holds no memory.
 func view(b []byte) string {
+	if len(b) == 0 {
+		return ""
+	}
 	if !utf8.Valid(b) {
 		return text(b)
 	}
@@ -75,6 +84,9 @@ func view(b []byte) string {
 // encode makes the Frame, and lets go of the data, which is a view of the record.
 func (d *delivery) encode(cursorBytes int) error {
 	if d.Event == &d.event {
+		if d.ofValue && d.Event.Metadata != nil {
+			d.Event.Metadata = copyNames(d.Event.Metadata)
+		}
 		d.Frame = encodeEvent(d.Event, cursorBytes)
 		d.body, d.Event.Data = len(d.Frame), nil
 		return nil
@@ -91,9 +103,10 @@ func (d *delivery) encode(cursorBytes int) error {
 const (
 	// deliveryBytes is what an event of the hub takes beside its frame and its metadata.
 	deliveryBytes = int(unsafe.Sizeof(delivery{})) + 16
-	// foreignBytes is about what one takes besides that was not made of headers: a second Event, with its attributes.
+	// foreignBytes is about what one takes besides that proto.Unmarshal made: a second Event, with its attributes.
 	foreignBytes = 500
-	// pairBytes is about what Go's map takes for an entry of the metadata, beside the text.
+	// pairBytes is about what Go's map takes for an entry of the metadata, beside the text. The value is counted twice
+	// where it is a view of Frame.
 	pairBytes = 80
 )
 

@@ -3,10 +3,8 @@ package kafka
 // Events as subscribers get them are EventFromRecord's, encoded; of the record nothing is left in them.
 
 import (
-	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/protobuf/proto"
@@ -31,12 +29,7 @@ func checkDelivery(t interface{ Fatalf(string, ...any) }, r *kgo.Record) {
 	if err != nil {
 		t.Fatalf("the event does not serialize: %v", err)
 	}
-	for _, memory := range [][]byte{r.Key, r.Value} {
-		overwrite(memory)
-	}
-	for _, h := range r.Headers {
-		overwrite(h.Value)
-	}
+	overwriteRecord(r)
 	if len(want.Metadata) < 2 && string(d.Frame) != string(plain) { // more come in any order
 		t.Fatalf("encoded %x\nwant    %x", d.Frame, plain)
 	}
@@ -58,6 +51,15 @@ func checkDelivery(t interface{ Fatalf(string, ...any) }, r *kgo.Record) {
 	}
 }
 
+// overwriteRecord is what becomes of a record's memory in the worst case.
+func overwriteRecord(r *kgo.Record) {
+	overwrite(r.Key)
+	overwrite(r.Value)
+	for _, h := range r.Headers {
+		overwrite(h.Value)
+	}
+}
+
 func overwrite(b []byte) {
 	for i := range b {
 		b[i] = '#'
@@ -65,31 +67,12 @@ func overwrite(b []byte) {
 }
 
 func TestDeliveriesOfOurRecords(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		ev := genEvent(rt)
-		nameAttributes(&ev.Attributes)
-		r := recordOf(ev)
-		r.fill(context.Background(), rapid.SampledFrom([]Format{FormatBinary, FormatEvent}).Draw(rt, "format"), ev, &timeText{})
-		checkDelivery(rt, overTheWire(&r.kafka))
-	})
+	rapid.Check(t, func(rt *rapid.T) { checkDelivery(rt, ours(rt)) })
 }
 
 func TestDeliveriesOfForeignRecords(t *testing.T) {
-	names := rapid.SampledFrom([]string{headerSpecVersion, headerID, headerSource, headerType, headerSubject, headerTime, headerContentType,
-		headerDataSchema, headerPartitionKey, headerTraceParent, headerTraceState, "md_a", "md_b", "ce_a", "ce_\xff", "md_", "other"})
-	values := rapid.SampledFrom([]string{"", "1.0", "x", "\xff", "a\xc3", "ä", "2020-01-01T00:00:00Z", "1969-12-31T23:59:59.000000001Z", "0001-01-01T00:00:00Z",
-		"9999-12-31T23:59:59.999999999+00:00", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59-10:00", "no time"})
-	rapid.Check(t, func(rt *rapid.T) {
-		r := &kgo.Record{Headers: []kgo.RecordHeader{{Key: headerSpecVersion, Value: []byte("1.0")}},
-			Key: rapid.SliceOfN(rapid.Byte(), 0, 5).Draw(rt, "key"), Value: rapid.SliceOfN(rapid.Byte(), 0, 200).Draw(rt, "value")}
-		if rapid.Bool().Draw(rt, "stored at a time") {
-			r.Timestamp = time.Unix(rapid.Int64Range(-1e12, 1e12).Draw(rt, "time"), 0)
-		}
-		for range rapid.IntRange(0, 12).Draw(rt, "headers") {
-			r.Headers = append(r.Headers, kgo.RecordHeader{Key: names.Draw(rt, "name"), Value: []byte(values.Draw(rt, "header"))})
-		}
-		checkDelivery(rt, r)
-	})
+	rapid.Check(t, func(rt *rapid.T) { checkDelivery(rt, foreign(rt)) })
+	rapid.Check(t, func(rt *rapid.T) { checkDelivery(rt, foreignValue(rt)) })
 	many := eventRecord(0, 1)
 	for i := range 2 * maxReadMetadata {
 		many.Headers = append(many.Headers, kgo.RecordHeader{Key: fmt.Sprintf("md_%d", i), Value: []byte("x")})

@@ -24,6 +24,8 @@ type follower struct {
 	readers *Readers
 	sub     *stages.Subscription
 	id      *identity
+	// filter is for what it reads by itself.
+	filter *recordFilter
 	// ps is what the subscriber has had and seen; shared with blocks, so never changed in place.
 	ps positions
 	// surely: the reader of the past has shown that it reads the topic id.
@@ -58,7 +60,7 @@ func (r *Readers) follow(ctx context.Context, s *stages.Subscription) error {
 	if err != nil {
 		return err
 	}
-	f := &follower{readers: r, sub: s, id: id, ps: began, wasLive: s.Start == (stages.Start{})}
+	f := &follower{readers: r, sub: s, id: id, filter: r.filter(s.Match), ps: began, wasLive: s.Start == (stages.Start{})}
 	// beat is 0: who wants heartbeats has a cursor to resume with before there is any event.
 	r.metrics.follow(f)
 	defer r.metrics.unfollow(f)

@@ -15,6 +15,9 @@ const (
 	catchUpRecords = 512
 	// reviveEvery is how often a reader of the past looks whether it can start a tail that has ended.
 	reviveEvery = time.Second
+	// holesEvery is how long nothing has come of a partition, and the hub is further on, before a reader of the past asks
+	// whether there is anything.
+	holesEvery = 2 * time.Second
 )
 
 // catchUp reads from Kafka until the hub can go on. An error ends the subscription.
@@ -31,6 +34,7 @@ func (f *follower) catchUp(ctx context.Context) error {
 		return err
 	}
 	defer release()
+	still := standstill{at: f.ps, since: time.Now()}
 	for {
 		if _, ok := r.hub.join(f.id, f.ps); ok {
 			return nil
@@ -48,6 +52,7 @@ func (f *follower) catchUp(ctx context.Context) error {
 		if err := f.poll(ctx, client); err != nil {
 			return err
 		}
+		f.skipHoles(ctx, client, &still)
 		if err := f.idle(); err != nil {
 			return err
 		}
@@ -77,6 +82,36 @@ func (f *follower) revive(ctx context.Context) bool {
 	}
 	f.readers.hub.revive(f.ps)
 	return true
+}
+
+// standstill is where a subscriber was some time ago.
+type standstill struct {
+	at    positions
+	since time.Time
+}
+
+// skipHoles gets over offsets that Kafka has no records of, and that the hub has begun behind: it would keep its reader until
+// somebody writes to that partition.
+func (f *follower) skipHoles(ctx context.Context, client *kgo.Client, s *standstill) {
+	if time.Since(s.since) < holesEvery {
+		return
+	}
+	was, head := s.at, f.readers.hub.newest()
+	s.at, s.since = f.ps, time.Now()
+	var stuck []int32
+	for p := range head {
+		if at := f.ps.at(int32(p)); at < head[p] && at == was.at(int32(p)) {
+			stuck = append(stuck, int32(p))
+		}
+	}
+	if len(stuck) == 0 || !f.readers.compacted(ctx) {
+		return
+	}
+	at := f.ps.grown(len(head))
+	for _, p := range stuck {
+		at[p] = f.readers.behindHole(ctx, client, f.id, p, at[p], head[p])
+	}
+	f.move(at)
 }
 
 // poll takes over what has come for a reader of the past.
@@ -127,18 +162,9 @@ func (f *follower) past(r *kgo.Record, at positions) (bytes int, err error) {
 	if r.Attrs.IsControl() {
 		return 0, nil
 	}
-	d, err := readDelivery(r)
-	if err != nil {
-		f.readers.skipped(r, err)
-		return 0, nil
-	}
-	wanted, err := f.sub.Match(d.Event)
-	if err != nil || !wanted {
+	d, err := f.filter.take(r, cursorRoom(len(at)))
+	if err != nil || d == nil {
 		return 0, err
-	}
-	if err := d.encode(cursorRoom(len(at))); err != nil {
-		f.readers.skipped(r, err)
-		return 0, nil
 	}
 	d.setCursor(f.id, at)
 	f.out = append(f.out, &d.Delivery)

@@ -53,6 +53,7 @@ type member struct {
 	sub     *stages.Subscription
 	group   string
 	client  *kgo.Client
+	filter  *recordFilter
 	// records is how many the next round takes over.
 	records int
 	// out goes out at once: bytes of it, in one write. taken is done with then, out's records among it.
@@ -75,7 +76,7 @@ func (r *Readers) share(ctx context.Context, s *stages.Subscription) error {
 	if err := r.slots.take(ctx, who, slotPatience); err != nil {
 		return err
 	}
-	m := &member{readers: r, sub: s, group: r.groupName(s.Group), records: 1}
+	m := &member{readers: r, sub: s, group: r.groupName(s.Group), filter: r.filter(s.Match), records: 1}
 	if err := m.found(ctx); err != nil {
 		r.slots.give(who)
 		return err
@@ -180,7 +181,11 @@ func (m *member) commit(ctx context.Context, ps positions) error {
 
 // unusable is what the caller hears of an error of the group.
 func (m *member) unusable(err error) error {
-	return refuse(readReason(err), fmt.Sprintf("consumer group %s: %v", m.group, err))
+	what := ""
+	if errors.Is(err, kerr.InconsistentGroupProtocol) {
+		what = "; another program has a group of this name: choose another group_id"
+	}
+	return refuse(readReason(err), fmt.Sprintf("consumer group %s: %v%s", m.group, err, what))
 }
 
 // end leaves the group, with what was sent committed.
@@ -267,20 +272,7 @@ func (m *member) read(r *kgo.Record) (*delivery, error) {
 	if r.Attrs.IsControl() {
 		return nil, nil
 	}
-	d, err := readDelivery(r)
-	if err != nil {
-		m.readers.skipped(r, err)
-		return nil, nil
-	}
-	wanted, err := m.sub.Match(d.Event)
-	if err != nil || !wanted {
-		return nil, err
-	}
-	if err := d.encode(0); err != nil {
-		m.readers.skipped(r, err)
-		return nil, nil
-	}
-	return d, nil
+	return m.filter.take(r, 0)
 }
 
 // flush sends what is to go out, in one write. Then what was taken is done with: whoever ends the stream next, between

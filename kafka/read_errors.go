@@ -68,7 +68,7 @@ func isContext(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// partitionError says where a fetch failed.
+// partitionError says where a fetch failed; without a topic it was not one partition's.
 type partitionError struct {
 	topic     string
 	partition int32
@@ -76,6 +76,9 @@ type partitionError struct {
 }
 
 func (e *partitionError) Error() string {
+	if e.topic == "" {
+		return e.err.Error()
+	}
 	return fmt.Sprintf("topic %s, partition %d: %v", e.topic, e.partition, e.err)
 }
 

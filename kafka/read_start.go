@@ -53,24 +53,12 @@ var errNotListed = errors.New("no offset is known of a partition")
 
 func (r *Readers) lookOnce(ctx context.Context) (*bounds, error) {
 	topic := r.parts.Topic.Name
-	// Not kadm.ListTopics: it may answer from what the client knew metadataMinAge ago, and so take a topic that was created
-	// anew since for the old one.
-	request := kmsg.NewPtrMetadataRequest()
-	one := kmsg.NewMetadataRequestTopic()
-	one.Topic = kmsg.StringPtr(topic)
-	request.Topics = append(request.Topics, one)
-	answer, err := request.RequestWith(ctx, r.client)
-	if err == nil && len(answer.Topics) != 1 {
-		err = kerr.UnknownTopicOrPartition
-	}
-	if err == nil {
-		err = kerr.ErrorForCode(answer.Topics[0].ErrorCode)
-	}
+	is, err := r.describe(ctx)
 	if err != nil {
 		return nil, kafkaFailure(topic, err)
 	}
-	n := len(answer.Topics[0].Partitions)
-	b := &bounds{id: r.identify(topic, answer.Topics[0].TopicID)}
+	n := len(is.Partitions)
+	b := &bounds{id: r.identify(topic, is.TopicID)}
 	if b.start, err = offsetsOf(ctx, topic, n, r.admin.ListStartOffsets); err == nil {
 		b.end, err = offsetsOf(ctx, topic, n, r.admin.ListCommittedOffsets)
 	}
@@ -81,6 +69,26 @@ func (r *Readers) lookOnce(ctx context.Context) (*bounds, error) {
 		return nil, kafkaFailure(topic, err)
 	}
 	return b, nil
+}
+
+// describe asks Kafka for the topic's metadata. Not kadm.ListTopics: it may answer from what the client knew metadataMinAge
+// ago, and so take a topic that was created anew since for the old one.
+func (r *Readers) describe(ctx context.Context) (*kmsg.MetadataResponseTopic, error) {
+	request := kmsg.NewPtrMetadataRequest()
+	one := kmsg.NewMetadataRequestTopic()
+	one.Topic = kmsg.StringPtr(r.parts.Topic.Name)
+	request.Topics = append(request.Topics, one)
+	answer, err := request.RequestWith(ctx, r.client)
+	if err == nil && len(answer.Topics) != 1 {
+		err = kerr.UnknownTopicOrPartition
+	}
+	if err == nil {
+		err = kerr.ErrorForCode(answer.Topics[0].ErrorCode)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &answer.Topics[0], nil
 }
 
 // identify notes which topic it is. With another one than before, what the hub has is of the past.

@@ -64,11 +64,12 @@ func eventFromValue(r *kgo.Record) (*eventv1.Event, error) {
 	return ev, nil
 }
 
-// making is an event that is being made of headers.
+// making is an event that is being made of a record.
 type making struct {
 	event *eventv1.Event
-	// time is memory for the event's.
-	time *timestamppb.Timestamp
+	// time is memory for the event's, metadata too where it is not nil.
+	time     *timestamppb.Timestamp
+	metadata map[string]string
 	// text makes an attribute of a header.
 	text func([]byte) string
 }
@@ -126,12 +127,12 @@ func (m making) set(h *kgo.RecordHeader) error {
 	case headerPartitionKey:
 		ev.PartitionKey = m.text(h.Value)
 	case headerTraceParent, headerTraceState:
-		setMetadata(ev, h.Key, h.Value)
+		m.setMetadata(h.Key, h.Value)
 	default:
 		if name, ok := strings.CutPrefix(h.Key, metadataPrefix); ok {
-			setMetadata(ev, name, h.Value)
+			m.setMetadata(name, h.Value)
 		} else if name, ok := strings.CutPrefix(h.Key, attributePrefix); ok {
-			setMetadata(ev, name, h.Value)
+			m.setMetadata(name, h.Value)
 		}
 		// Headers of neither kind belong to whatever else travels with records.
 	}
@@ -141,13 +142,21 @@ func (m making) set(h *kgo.RecordHeader) error {
 // maxReadMetadata bounds what a foreign record can make us build; our own have at most 64 entries.
 const maxReadMetadata = 256
 
-func setMetadata(ev *eventv1.Event, name string, value []byte) {
-	if ev.Metadata == nil {
-		ev.Metadata = make(map[string]string)
+func (m making) setMetadata(name string, value []byte) {
+	if all := m.entries(); len(all) < maxReadMetadata {
+		all[strings.ToValidUTF8(name, "\uFFFD")] = m.text(value)
 	}
-	if len(ev.Metadata) < maxReadMetadata {
-		ev.Metadata[strings.ToValidUTF8(name, "\uFFFD")] = text(value)
+}
+
+// entries is the event's metadata, made if it has none.
+func (m making) entries() map[string]string {
+	if m.event.Metadata == nil {
+		if m.metadata == nil {
+			m.metadata = make(map[string]string)
+		}
+		m.event.Metadata = m.metadata
 	}
+	return m.event.Metadata
 }
 
 // text keeps valid UTF-8 as it is; our own records hold nothing else.

@@ -38,6 +38,7 @@ const (
 type replay struct {
 	readers *Readers
 	ask     *stages.Replay
+	filter  *recordFilter
 	// from and to are those of ask, in Kafka's milliseconds.
 	from, to time.Time
 	// until is the end of what is known to be complete: what was received later may be stored yet.
@@ -60,7 +61,7 @@ func (r *Readers) Replay(ctx context.Context, ask *stages.Replay) error {
 	defer leave()
 	r.metrics.replays.Add(1)
 	defer r.metrics.replays.Add(-1)
-	p := &replay{readers: r, ask: ask, from: ask.From.Truncate(time.Millisecond), to: ask.To.Truncate(time.Millisecond)}
+	p := &replay{readers: r, ask: ask, filter: r.filter(ask.Match), from: ask.From.Truncate(time.Millisecond), to: ask.To.Truncate(time.Millisecond)}
 	p.page = newPager(ask, r.reading.ReplayBatchSize, p.position, &r.metrics)
 	if err := p.run(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -159,13 +160,13 @@ func (p *replay) poll(ctx context.Context, client *kgo.Client) error {
 		return nil
 	}
 	if p.waited += time.Since(began); p.waited >= replayLook {
-		return p.idle(ctx)
+		return p.idle(ctx, client)
 	}
 	return nil
 }
 
 // idle finds out why nothing has come.
-func (p *replay) idle(ctx context.Context) error {
+func (p *replay) idle(ctx context.Context, client *kgo.Client) error {
 	b, err := p.readers.look(ctx)
 	if err != nil {
 		return p.ended(err)
@@ -178,6 +179,10 @@ func (p *replay) idle(ctx context.Context) error {
 			return p.expired(b)
 		}
 	}
+	if p.skipHoles(ctx, client) {
+		p.waited = 0
+		return nil
+	}
 	if p.waited > p.readers.cfg.ReadTimeout {
 		q := p.merge.missing()
 		return p.ended(refuse(stages.KafkaUnavailable, fmt.Sprintf(
@@ -185,6 +190,22 @@ func (p *replay) idle(ctx context.Context) error {
 			p.readers.parts.Topic.Name, q.partition, q.next, p.waited.Round(time.Second), q.end-1)))
 	}
 	return nil
+}
+
+// skipHoles gets over offsets that Kafka has no records of.
+func (p *replay) skipHoles(ctx context.Context, client *kgo.Client) (moved bool) {
+	if !p.readers.compacted(ctx) {
+		return false
+	}
+	for _, q := range p.merge.queues {
+		if len(q.records) > 0 || q.next >= q.end {
+			continue
+		}
+		if next := p.readers.behindHole(ctx, client, p.id, q.partition, q.next, q.end); next > q.next {
+			q.next, moved = next, true
+		}
+	}
+	return moved
 }
 
 // broken is what the replay ends with when a fetch failed.
@@ -255,21 +276,12 @@ func (p *replay) take(ctx context.Context, r *kgo.Record) error {
 		return p.page.due()
 	}
 	p.page.progress.Read++
-	d, err := readDelivery(r)
-	if err != nil {
-		p.readers.skipped(r, err)
-		return p.page.due()
-	}
-	wanted, err := p.ask.Match(d.Event)
+	d, err := p.filter.take(r, 0)
 	if err != nil {
 		p.failed = r.Timestamp
 		return p.ended(err)
 	}
-	if !wanted {
-		return p.page.due()
-	}
-	if err := d.encode(0); err != nil {
-		p.readers.skipped(r, err)
+	if d == nil {
 		return p.page.due()
 	}
 	return p.page.add(ctx, &d.Delivery)

@@ -1,0 +1,241 @@
+package kafka
+
+// Offsets without records, as compaction leaves them: in between, at the end of a batch, and up to the end of a
+// partition.
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/event-gateway/event-gateway/stages"
+)
+
+// compact makes the topic a compacted one.
+func (r *readRig) compact() {
+	r.t.Helper()
+	policy := "compact"
+	answers, err := r.admin.AlterTopicConfigs(r.t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "cleanup.policy", Value: &policy}}, "events")
+	if err == nil {
+		_, err = answers.On("events", func(a *kadm.AlterConfigsResponse) error { return a.Err })
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// piece is a batch that covers offsets first to last and has records of some: event number i is at offset i.
+type piece struct {
+	first, last int
+	records     []int
+}
+
+func numbers(from, to int) (all []int) {
+	for i := from; i < to; i++ {
+		all = append(all, i)
+	}
+	return all
+}
+
+func (p piece) encode(t *testing.T) []byte {
+	var records []*kgo.Record
+	for _, i := range p.records {
+		one := eventRecord(0, i)
+		one.Offset, one.Timestamp = int64(i), second(i)
+		records = append(records, one)
+	}
+	return rawBatch(t, int64(p.first), int64(p.last), records)
+}
+
+// holes is a broker whose partition 0 has only these pieces below end.
+func (r *readRig) holes(end int64, pieces ...piece) {
+	r.cluster.ControlKey(int16(kmsg.Fetch), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		asked := request.(*kmsg.FetchRequest)
+		if len(asked.Topics) != 1 || len(asked.Topics[0].Partitions) != 1 || asked.Topics[0].Partitions[0].FetchOffset >= end {
+			return nil, nil, false
+		}
+		partition := kmsg.NewFetchResponseTopicPartition()
+		partition.HighWatermark, partition.LastStableOffset = end, end
+		for _, p := range pieces {
+			if int64(p.last) >= asked.Topics[0].Partitions[0].FetchOffset {
+				partition.RecordBatches = append(partition.RecordBatches, p.encode(r.t)...)
+			}
+		}
+		if len(partition.RecordBatches) == 0 {
+			r.cluster.SleepControl(func() { time.Sleep(20 * time.Millisecond) }) // as a broker waits for more
+		}
+		answer := request.ResponseKind().(*kmsg.FetchResponse)
+		topic := kmsg.NewFetchResponseTopic()
+		topic.Topic, topic.TopicID = asked.Topics[0].Topic, asked.Topics[0].TopicID
+		topic.Partitions = append(topic.Partitions, partition)
+		answer.Topics = append(answer.Topics, topic)
+		return answer, nil, true
+	})
+}
+
+// tails are ways in which the last of 100 offsets can be without records.
+var tails = map[string][]piece{
+	"nothing from 90 on":         {{0, 89, numbers(0, 90)}},
+	"the end of a batch":         {{0, 79, numbers(0, 80)}, {80, 99, numbers(80, 90)}},
+	"an empty batch":             {{0, 89, numbers(0, 90)}, {90, 99, nil}},
+	"an empty batch and nothing": {{0, 49, numbers(0, 50)}, {60, 69, numbers(60, 70)}, {70, 79, nil}},
+	"nothing at all":             nil,
+}
+
+func offsetsIn(pieces []piece) (all []int) {
+	for _, p := range pieces {
+		all = append(all, p.records...)
+	}
+	return all
+}
+
+// A hole ends at the next record, wherever one asks: what is there is never passed over.
+func TestHolesEndAtTheNextRecord(t *testing.T) {
+	for name, pieces := range tails {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newReadRig(t, 1, nil)
+			r.writeAt(0, 100, second)
+			r.holes(100, pieces...)
+			b, err := r.readers.look(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			client, release, err := r.readers.newReader(t.Context(), readerFor{}, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer release()
+			for from := int64(0); from < 100; from += 7 {
+				want := int64(100)
+				for _, i := range slices.Backward(offsetsIn(pieces)) {
+					if int64(i) >= from {
+						want = int64(i)
+					}
+				}
+				for _, to := range []int64{100, min(from+3, 100)} {
+					if got, want := r.readers.behindHole(t.Context(), client, b.id, 0, from, to), min(want, to); got != want {
+						t.Errorf("from %d, to %d: %d, want %d", from, to, got, want)
+					}
+				}
+			}
+			if got := r.readers.behindHole(t.Context(), client, &testIdentity, 0, 3, 100); got != 3 {
+				t.Errorf("in another topic: %d", got)
+			}
+			if got := r.readers.behindHole(t.Context(), client, b.id, 1, 3, 100); got != 3 {
+				t.Errorf("in a partition that is not there: %d", got)
+			}
+		})
+	}
+}
+
+// A replay whose range ends with offsets without records ends, with all that there are.
+func TestReplayOverACompactedTail(t *testing.T) {
+	for name, pieces := range tails {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newReadRig(t, 1, nil)
+			r.compact()
+			r.writeAt(0, 100, second)
+			r.holes(100, pieces...)
+			var got replayed
+			if err := r.readers.Replay(t.Context(), got.ask(second(0), second(1000))); err != nil {
+				t.Fatal(err)
+			}
+			has := offsetsIn(pieces)
+			mustSee(t, "what is there", got.places, []int{0}, []int{100}, func(i int) bool { return slices.Contains(has, i) })
+			if at := got.last(); !at.Done || at.Read != int64(len(has)) || !at.Position.Equal(second(1000)) {
+				t.Errorf("the end is %+v", at)
+			}
+		})
+	}
+}
+
+// Of a topic that is not compacted, nothing does not mean that there is nothing.
+func TestReplayOfATopicThatHasNoHoles(t *testing.T) {
+	r := newReadRig(t, 1, func(c *Config, _ *ReadingConfig) { c.ReadTimeout = time.Second })
+	r.writeAt(0, 100, second)
+	r.holes(100, tails["nothing from 90 on"]...)
+	var got replayed
+	_ = reasonIs(t, r.readers.Replay(t.Context(), got.ask(second(0), second(1000))), stages.KafkaUnavailable)
+	mustSee(t, "what came", got.places, []int{0}, []int{90}, all)
+}
+
+// A subscriber of the past arrives at the hub, which begins behind a hole, and gives its reader back.
+func TestSubscribersOverACompactedTail(t *testing.T) {
+	for name, pieces := range tails {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newReadRig(t, 1, nil)
+			r.compact()
+			r.writeAt(0, 100, second)
+			r.holes(100, pieces...)
+			live := r.subscribe(r.readers, stages.Subscription{}, nil)
+			live.started(t)
+			has := offsetsIn(pieces)
+			s := r.subscribe(r.readers, stages.Subscription{Start: stages.Start{Earliest: true}}, nil)
+			s.started(t)
+			s.await(t, len(has))
+			eventually(t, "the subscriber is with the hub", func() bool {
+				return r.readers.metrics.readers.Load() == 0 && (*r.at(s))[0] == 100
+			})
+			r.write(0, 100, 110)
+			s.await(t, len(has)+10)
+			live.await(t, 10)
+			mustSee(t, "from the beginning", s.places, []int{0}, []int{110}, func(i int) bool { return i >= 100 || slices.Contains(has, i) })
+			if n := r.readers.metrics.fromHub.Load(); n != 20 {
+				t.Errorf("%d events came from the hub, want the last 10 for both", n)
+			}
+		})
+	}
+}
+
+// at is where a subscriber is.
+func (r *readRig) at(s *subscriber) *positions {
+	m := &r.readers.metrics
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for f := range m.followers {
+		if f.sub == s.sub {
+			return f.at.Load()
+		}
+	}
+	r.t.Fatal("the subscriber is gone")
+	return nil
+}
+
+// The broker compacts: every second event is gone, those of a cursor too.
+func TestReadersOfACompactedTopic(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	r.compact()
+	const total = 200
+	for i := range total {
+		one := eventRecord(0, i)
+		one.Timestamp, one.Key = second(i), []byte("the same")
+		if i%2 == 1 {
+			one.Key = fmt.Append(nil, i)
+		}
+		if err := r.client.ProduceSync(t.Context(), one).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.cluster.Compact()
+	odd := func(i int) bool { return i%2 == 1 || i == total-2 } // the last one of a key stays
+	var got replayed
+	if err := r.readers.Replay(t.Context(), got.ask(second(0), second(total))); err != nil {
+		t.Fatal(err)
+	}
+	mustSee(t, "replay", got.places, []int{0}, []int{total}, odd)
+	s := r.subscribe(r.readers, stages.Subscription{Start: stages.Start{Earliest: true}}, nil)
+	s.await(t, total/2+1)
+	mustSee(t, "from the beginning", s.places, []int{0}, []int{total}, odd)
+	s = r.subscribe(r.readers, stages.Subscription{Start: stages.Start{Cursor: cursorOf(r.readers.identity.Load(), positions{100})}}, nil)
+	s.await(t, total/4+1)
+	mustSee(t, "from a cursor in a hole", s.places, []int{100}, []int{total}, odd)
+}
