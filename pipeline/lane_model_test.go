@@ -1,4 +1,4 @@
-//go:build !race && !poison
+//go:build !race
 
 package pipeline
 
@@ -73,6 +73,13 @@ type laneModel struct {
 	pastHoles    bool // Pop trusts writeSeq and does not look at the turn
 	stopSilently bool // Stop does not wake
 	lookFirst    bool // the worker looks at the lane first and at stopping second, before it ends
+}
+
+func (m laneModel) size() (n int) {
+	for _, messages := range m.messages {
+		n += int(messages)
+	}
+	return n
 }
 
 func (m laneModel) explore() (explore.Report, error) {

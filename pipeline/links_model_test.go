@@ -1,4 +1,4 @@
-//go:build !race && !poison
+//go:build !race
 
 package pipeline
 
@@ -100,6 +100,8 @@ type linksModel struct {
 func (m *linksModel) inlets(worker int) []int  { return m.in[worker] }
 func (m *linksModel) outlets(worker int) []int { return m.out[worker] }
 
+func (m linksModel) size() int { return len(m.ends) }
+
 // mesh notes each worker's links.
 func (m *linksModel) mesh() {
 	for l, ends := range m.ends {
@@ -119,6 +121,10 @@ func (m *linksModel) workers() (n int) {
 func (m linksModel) explore() (explore.Report, error) {
 	m.mesh()
 	start := linksState{}
+	var names [mostWorkers]string // not put together anew for each of millions of steps
+	for i := range names {
+		names[i] = fmt.Sprintf("worker %d: ", i)
+	}
 	for i := range start.workers {
 		w := &start.workers[i]
 		if i >= m.workers() {
@@ -133,7 +139,7 @@ func (m linksModel) explore() (explore.Report, error) {
 		Start: start,
 		Steps: func(s linksState, take func(string, linksState)) {
 			for i := range m.workers() {
-				m.step(s, i, func(line string, next linksState) { take(fmt.Sprintf("worker %d: %s", i, line), next) })
+				m.step(s, i, func(line string, next linksState) { take(names[i]+line, next) })
 			}
 		},
 		Bad: func(s linksState) string {

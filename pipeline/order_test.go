@@ -19,7 +19,7 @@ var workerCounts4 = [4]int{1, 2, 3, 5}
 
 // TestOrderPairwise covers every pair of worker counts of any two stages.
 func TestOrderPairwise(t *testing.T) {
-	for _, procs := range []int{1, 4} {
+	for _, procs := range processors() {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
 		for _, shape := range pairwise() {
 			checkOrder(t, shape, 1)
@@ -31,11 +31,7 @@ func TestOrderPairwise(t *testing.T) {
 func TestOrderRandomShapes(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	rng := rand.New(rand.NewPCG(seed, 0))
-	shapes := 200
-	if testing.Short() {
-		shapes = 20
-	}
-	for range shapes {
+	for range rounds(200, 20) {
 		var shape [6]int
 		for i := range shape {
 			shape[i] = rng.IntN(6) + 1

@@ -18,14 +18,10 @@ import (
 )
 
 func TestOneOutcomeUnderChaos(t *testing.T) {
-	rounds := 30
-	if testing.Short() {
-		rounds = 5
-	}
-	for _, procs := range []int{1, 4} {
+	for _, procs := range processors() {
 		t.Run(fmt.Sprintf("procs=%d", procs), func(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
-			for i := range rounds {
+			for i := range rounds(30, 5) {
 				chaos(t, uint64(time.Now().UnixNano())+uint64(i))
 			}
 		})

@@ -99,14 +99,10 @@ func (f *fetcher) Check(ev *stages.Event) (wait bool) {
 }
 
 func TestOrderWithRulesAndSchemas(t *testing.T) {
-	rounds := 24
-	if testing.Short() {
-		rounds = 6
-	}
-	for _, procs := range []int{1, 4} {
+	for _, procs := range processors() {
 		t.Run(fmt.Sprintf("procs=%d", procs), func(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
-			for i := range rounds {
+			for i := range rounds(24, 6) {
 				seed := uint64(time.Now().UnixNano()) + uint64(i)
 				if checkShaped(t, seed); t.Failed() {
 					t.Fatalf("seed %d", seed)

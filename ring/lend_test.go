@@ -49,14 +49,11 @@ func (l *lender) loop() {
 }
 
 func TestLending(t *testing.T) {
-	for _, procs := range []int{1, 2, 4} {
-		func() {
-			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
-			for range 30 {
-				lendOnce(t, 5000)
-			}
-		}()
-	}
+	eachGOMAXPROCS(t, func(t *testing.T) {
+		for range 30 {
+			lendOnce(t, 5000)
+		}
+	})
 }
 
 // lendOnce runs one producer that calls, and others that wake at random moments for no reason.

@@ -105,6 +105,8 @@ type recvStream struct {
 	extra atomic.Int64
 	// watched ends the watch for the end of a call that never reaches its handler.
 	watched func() bool
+	// out is the account of the call's answers.
+	out outbox
 
 	// Large bodies; guarded by limit.mu.
 	shared, queued int64
@@ -355,7 +357,7 @@ func tapFrames(ctx context.Context, info *tap.Info) (context.Context, error) {
 		return ctx, nil
 	}
 	c := addr.conn
-	s := &recvStream{conn: c, id: c.stream}
+	s := &recvStream{conn: c, id: c.stream, out: outbox{conn: c}}
 	c.mu.Lock()
 	c.streams[s.id] = s
 	c.mu.Unlock()

@@ -266,12 +266,14 @@ func (r *frameReader) answer(ss grpc.ServerStream, b *[]byte) error {
 	if r.charge == nil {
 		return ss.SendMsg(&answer{bytes: b})
 	}
-	c := r.charge.conn
-	if err := c.send(ss.Context(), b); err != nil {
-		c.sending.Put(b)
+	out := &r.charge.out
+	if err := out.send(ss.Context(), b); err != nil {
+		out.Put(b)
 		return reasonStatus(stages.SlowClient, err.Error()).Err()
 	}
-	return ss.SendMsg(&answer{b, &c.sending})
+	err := ss.SendMsg(&answer{b, out})
+	out.handed(ss.Context())
+	return err
 }
 
 // skipBody reads over the body of a refused message, without keeping any of it.

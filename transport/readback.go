@@ -31,7 +31,7 @@ type readStream struct {
 	server *Server
 	ss     grpc.ServerStream
 	wire   wire
-	conn   *recvConn // nil where the server has no account for connections
+	out    *outbox // nil where the server has no account for connections
 	client *stages.Client
 	packer *packer
 	// ctx ends with the call, whoever ends it.
@@ -52,7 +52,10 @@ func (s *Server) reading(ss grpc.ServerStream) (rs *readStream, end func(), err 
 	if s.Reading == nil {
 		return nil, nil, reasonStatus(stages.ReadingDisabled, "").Err()
 	}
-	rs = &readStream{server: s, ss: ss, wire: w, conn: recvConnOf(ss.Context()), ctx: ss.Context()}
+	rs = &readStream{server: s, ss: ss, wire: w, ctx: ss.Context()}
+	if c := recvConnOf(rs.ctx); c != nil {
+		rs.out = &outbox{conn: c}
+	}
 	rs.packer, _ = newPacker(w)
 	rs.client = s.clientOf(rs.ctx)
 	watch := newSendWatch(&rs.writes, s.config.SendTimeout, rs.cutSlow)
@@ -175,23 +178,23 @@ func packEvents(b *[]byte, events []*stages.Delivery) {
 
 // pool is where the buffers of this call's messages go back to, and off the connection's account.
 func (rs *readStream) pool() mem.BufferPool {
-	if rs.conn == nil {
+	if rs.out == nil {
 		return &buffers
 	}
-	return &rs.conn.sending
+	return rs.out
 }
 
 // buffer is one of n bytes for messages with their headers, when the client has taken enough of those before. It is
 // charged before it exists: readers that wait hold nothing. To be filled up to n bytes, and written or put into pool.
 func (rs *readStream) buffer(n int) (*[]byte, error) {
-	if rs.conn == nil {
+	if rs.out == nil {
 		return buffers.Get(n), nil
 	}
 	rs.writes.Add(1)
 	defer rs.writes.Add(1)
 	size := bufferCapacity(n)
-	if err := rs.conn.reserve(rs.ctx, size); err != nil {
-		rs.conn.sending.charge(-int64(size) - answerCost)
+	if err := rs.out.reserve(rs.ctx, size); err != nil {
+		rs.out.charge(-int64(size) - answerCost)
 		return nil, err
 	}
 	return buffers.Get(n), nil
@@ -204,7 +207,11 @@ func (rs *readStream) write(b *[]byte) error {
 	if rs.packer == nil {
 		return rs.writeOneByOne(b)
 	}
-	return rs.packer.send(b, rs.pool())
+	err := rs.packer.send(b, rs.pool())
+	if rs.out != nil {
+		rs.out.handed(rs.ctx)
+	}
+	return err
 }
 
 // writeOneByOne is write by SendMsg.

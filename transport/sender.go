@@ -5,8 +5,6 @@ package transport
 import (
 	"time"
 
-	"google.golang.org/grpc/mem"
-
 	"github.com/event-gateway/event-gateway/stages"
 )
 
@@ -103,15 +101,16 @@ func (s *sender) sendSome(messages []*stages.Message) bool {
 
 // writePacked is write for answers with their headers.
 func (s *sender) writePacked(b *[]byte) error {
-	pool := mem.BufferPool(&buffers)
-	if s.conn != nil {
-		if err := s.conn.send(s.ss.Context(), b); err != nil {
-			s.conn.sending.Put(b)
-			return err
-		}
-		pool = &s.conn.sending
+	if s.out == nil {
+		return s.packer.send(b, &buffers)
 	}
-	return s.packer.send(b, pool)
+	if err := s.out.send(s.ss.Context(), b); err != nil {
+		s.out.Put(b)
+		return err
+	}
+	err := s.packer.send(b, s.out)
+	s.out.handed(s.ss.Context())
+	return err
 }
 
 // sendOne sends the answer of m and lets go of it. False: the client is gone.
@@ -133,14 +132,17 @@ func (s *sender) sendOne(m *stages.Message) bool {
 
 // write sends the answer, when the client has taken enough of those before.
 func (s *sender) write() error {
-	if s.conn != nil {
-		s.answer.pool = &s.conn.sending
-		if err := s.conn.send(s.ss.Context(), s.answer.bytes); err != nil {
-			s.conn.sending.Put(s.answer.bytes)
-			return err
-		}
+	if s.out == nil {
+		return s.ss.SendMsg(&s.answer)
 	}
-	return s.ss.SendMsg(&s.answer)
+	s.answer.pool = s.out
+	if err := s.out.send(s.ss.Context(), s.answer.bytes); err != nil {
+		s.out.Put(s.answer.bytes)
+		return err
+	}
+	err := s.ss.SendMsg(&s.answer)
+	s.out.handed(s.ss.Context())
+	return err
 }
 
 func (s *sender) signalRoom() {

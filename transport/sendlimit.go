@@ -43,19 +43,10 @@ func (l *sendLimit) over(n int64) bool {
 	return n > maxSendShare || l.held.Load() > l.room && n > max(l.room/max(l.holders.Load(), 1), minSendShare)
 }
 
-// sending is a connection's account in the limit. It is the mem.BufferPool of its answers.
+// sending is a connection's account in the limit.
 type sending struct {
 	limit *sendLimit
 	held  atomic.Int64
-}
-
-// Get is not used: answers come with their buffer.
-func (s *sending) Get(n int) *[]byte { return buffers.Get(n) }
-
-// Put takes back the buffer of an answer that was written, or never will be.
-func (s *sending) Put(b *[]byte) {
-	s.charge(-int64(cap(*b)) - answerCost)
-	buffers.Put(b)
 }
 
 // charge adds n bytes, which may be negative. After close it does nothing: the sum stays far below 0.
@@ -81,14 +72,51 @@ func (s *sending) close() {
 	}
 }
 
+// outbox is one call's account in that of its connection. It is the mem.BufferPool of the call's answers. One
+// goroutine, the call's sender, reserves and hands over; grpc-go puts from any.
+type outbox struct {
+	conn *recvConn
+	held atomic.Int64
+}
+
+// Get is not used: answers come with their buffer.
+func (o *outbox) Get(n int) *[]byte { return buffers.Get(n) }
+
+// Put takes back the buffer of an answer that was written, or never will be.
+func (o *outbox) Put(b *[]byte) {
+	o.charge(-int64(cap(*b)) - answerCost)
+	buffers.Put(b)
+}
+
+// charge adds n bytes, which may be negative. After close it does nothing: the sum stays far below 0.
+func (o *outbox) charge(n int64) {
+	if after := o.held.Add(n); after >= 0 && after >= n {
+		o.conn.sending.charge(n)
+	}
+}
+
+// handed says that grpc-go took an answer. It drops one that comes behind the end of its call without giving it back
+// (1.85, loopyWriter.preprocessData): while a handler sends, its client may cancel. So when the call is cancelled by
+// then, all that it holds is given back here; what grpc-go gives back later counts no more. grpc-go cancels the context
+// before it queues the end, so an answer that was handed over with the context in order is in front of the end. A
+// context whose deadline has passed is no end: grpc-go goes on sending.
+func (o *outbox) handed(ctx context.Context) {
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		return
+	}
+	if left := o.held.Swap(streamClosed); left > 0 {
+		o.conn.sending.charge(-left)
+	}
+}
+
 // send charges b, the next answer, and waits while the connection holds more than its share. An error ends the call:
 // ctx is over, or nothing moved for SEND_TIMEOUT, and then the connection is closed.
-func (c *recvConn) send(ctx context.Context, b *[]byte) error { return c.reserve(ctx, cap(*b)) }
+func (o *outbox) send(ctx context.Context, b *[]byte) error { return o.reserve(ctx, cap(*b)) }
 
 // reserve is send for an answer whose buffer, of capacity n, is still to be taken from the pool.
-func (c *recvConn) reserve(ctx context.Context, n int) error {
-	s := &c.sending
-	s.charge(int64(n) + answerCost)
+func (o *outbox) reserve(ctx context.Context, n int) error {
+	o.charge(int64(n) + answerCost)
+	s := &o.conn.sending
 	if !s.limit.over(s.held.Load()) {
 		return nil
 	}
@@ -104,7 +132,7 @@ func (c *recvConn) reserve(ctx context.Context, n int) error {
 			return context.Cause(ctx)
 		case <-deadline.C:
 			s.limit.cut.Add(1)
-			_ = c.Close()
+			_ = o.conn.Close()
 			return errUnread
 		}
 		now := s.held.Load()

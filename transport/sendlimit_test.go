@@ -75,7 +75,7 @@ func TestUnreadAnswersOfEndedStreams(t *testing.T) {
 		c.send(2*i+1, message, &quit)
 		c.endStream(2*i + 1)
 	}
-	g.eventually("10 answers held", func() bool { return g.server.send.held.Load() >= 10*answerCost })
+	g.eventually("10 answers held", func() bool { return g.server.send.held.Load() >= 10*(1<<minBufferBits+answerCost) })
 	g.good()
 	c.mu.Lock()
 	for i := range uint32(10) {

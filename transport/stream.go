@@ -63,7 +63,7 @@ type ingestStream struct {
 	server *Server
 	ss     grpc.ServerStream
 	wire   wire
-	conn   *recvConn // nil in calls that are not counted
+	out    *outbox // nil in calls that are not counted
 	client *stages.Client
 	lane   pipeline.Lane
 	batch  bool
@@ -100,7 +100,7 @@ func (s *Server) stream(ss grpc.ServerStream, batch bool) error {
 		wake: make(chan struct{}, 1), room: make(chan struct{}, 1), finished: make(chan struct{}),
 	}
 	if charge := recvStreamOf(ctx); charge != nil {
-		st.conn = charge.conn
+		st.out = &charge.out
 	}
 	st.stopped, st.stop = context.WithCancel(ctx)
 	defer st.stop()

@@ -109,6 +109,7 @@ const everything = `{"type":"record","name":"E","namespace":"x","fields":[
 
 // TestAvroData: violations of binary data, by kind of type, and where they are.
 func TestAvroData(t *testing.T) {
+	skipUnderRace(t)
 	array := func(items string) string { return `{"type":"array","items":` + items + `}` }
 	for _, c := range []struct{ schema, data, field, message string }{
 		{`"boolean"`, "\x02", "data", "is 2; a boolean is 0 or 1, at byte 0"},

@@ -99,6 +99,7 @@ func TestJSONSchemaViolations(t *testing.T) {
 
 // TestViolationsAreBounded: at most MaxViolations, each short, valid UTF-8, and the same every time.
 func TestViolationsAreBounded(t *testing.T) {
+	skipUnderRace(t)
 	c := compileText(t, JSON, `{"additionalProperties":{"type":"integer"}}`, newMemory())
 	var b strings.Builder
 	for i := range 100 {

@@ -23,37 +23,48 @@ func many(n int, separator string, piece func(i int) string) string {
 	return strings.Join(pieces, separator)
 }
 
-// worst are the schemas that take compilers longest, at about the largest size that is let through.
-var worst = []struct {
+// worstSchema is one that takes its compiler long.
+type worstSchema struct {
 	name       string
 	language   Type
 	definition string
-}{
-	{"JSON/properties", JSON, `{"properties":{` + many(maxNodes/2-5, ",", func(i int) string { return fmt.Sprintf(`"p%d":{"type":"string"}`, i) }) + `}}`},
-	{"JSON/booleans", JSON, `{"properties":{` + many(maxNodes-5, ",", func(i int) string { return fmt.Sprintf(`"p%d":true`, i) }) + `}}`},
-	{"JSON/ids", JSON, `{"properties":{` + many(maxNodes/2-5, ",", func(i int) string { return fmt.Sprintf(`"p%d":{"$id":"x%d"}`, i, i) }) + `}}`},
-	{"JSON/anchors", JSON, `{"$schema":"https://json-schema.org/draft/2020-12/schema","$defs":{` + many(maxNodes/2-5, ",", func(i int) string { return fmt.Sprintf(`"p%d":{"$dynamicAnchor":"x%d"}`, i, i) }) + `}}`},
-	{"JSON/refs to nowhere known", JSON, `{"x":{` + many(maxNodes-3*maxOddRefs, ",", func(i int) string { return fmt.Sprintf(`"p%d":true`, i) }) +
-		`},"allOf":[` + many(maxOddRefs-1, ",", func(i int) string { return fmt.Sprintf(`{"$ref":"#/x/p%d"}`, i) }) + `]}`},
-	{"JSON/deep", JSON, strings.Repeat(`{"not":`, maxDepth-1) + `{}` + strings.Repeat(`}`, maxDepth-1)},
-	{"JSON/patterns", JSON, `{"properties":{` + many(10, ",", func(i int) string { return fmt.Sprintf(`"p%d":{"pattern":"^[a-z]{%d}$"}`, i, 900+i) }) + `}}`},
-	{"Avro/fields", Avro, `{"type":"record","name":"R","fields":[` + many(maxNodes/3-5, ",", func(i int) string { return fmt.Sprintf(`{"name":"f%d","type":"string"}`, i) }) + `]}`},
-	{"Avro/unions", Avro, `[` + many(maxNodes/4-5, ",", func(i int) string { return fmt.Sprintf(`{"type":"fixed","name":"f%d","size":1}`, i) }) + `]`},
-	{"Avro/records in each other", Avro, many(240, "", func(i int) string {
-		return fmt.Sprintf(`{"type":"record","name":"r%d","fields":[{"name":"a","type":`, i)
-	}) + `"int"` + strings.Repeat(`}]}`, 240)},
-	{"Protobuf/fields", Protobuf, `syntax="proto3";message M{` + many(maxMarks-5, "", func(i int) string { return fmt.Sprintf("int32 f%d=%d;", i, 20_000+i) }) + `}`},
-	{"Protobuf/messages", Protobuf, `syntax="proto3";` + many(maxMarks-5, "", func(i int) string { return fmt.Sprintf("message M%d{}", i) })},
-	{"Protobuf/deep (refused)", Protobuf, `syntax="proto3";` + many(maxMarks/2, "", func(i int) string { return fmt.Sprintf("message M%d{", i) }) + strings.Repeat("}", maxMarks/2)},
+}
+
+// worst are the schemas that take compilers longest, at about the largest size that is let through.
+func worst() []worstSchema {
+	return []worstSchema{
+		{"JSON/properties", JSON, `{"properties":{` + many(maxNodes/2-5, ",", func(i int) string { return fmt.Sprintf(`"p%d":{"type":"string"}`, i) }) + `}}`},
+		{"JSON/booleans", JSON, `{"properties":{` + many(maxNodes-5, ",", func(i int) string { return fmt.Sprintf(`"p%d":true`, i) }) + `}}`},
+		{"JSON/ids", JSON, `{"properties":{` + many(maxNodes/2-5, ",", func(i int) string { return fmt.Sprintf(`"p%d":{"$id":"x%d"}`, i, i) }) + `}}`},
+		{"JSON/anchors", JSON, `{"$schema":"https://json-schema.org/draft/2020-12/schema","$defs":{` + many(maxNodes/2-5, ",", func(i int) string { return fmt.Sprintf(`"p%d":{"$dynamicAnchor":"x%d"}`, i, i) }) + `}}`},
+		{"JSON/refs to nowhere known", JSON, `{"x":{` + many(maxNodes-3*maxOddRefs, ",", func(i int) string { return fmt.Sprintf(`"p%d":true`, i) }) +
+			`},"allOf":[` + many(maxOddRefs-1, ",", func(i int) string { return fmt.Sprintf(`{"$ref":"#/x/p%d"}`, i) }) + `]}`},
+		{"JSON/deep", JSON, strings.Repeat(`{"not":`, maxDepth-1) + `{}` + strings.Repeat(`}`, maxDepth-1)},
+		{"JSON/patterns", JSON, `{"properties":{` + many(10, ",", func(i int) string { return fmt.Sprintf(`"p%d":{"pattern":"^[a-z]{%d}$"}`, i, 900+i) }) + `}}`},
+		{"Avro/fields", Avro, `{"type":"record","name":"R","fields":[` + many(maxNodes/3-5, ",", func(i int) string { return fmt.Sprintf(`{"name":"f%d","type":"string"}`, i) }) + `]}`},
+		{"Avro/unions", Avro, `[` + many(maxNodes/4-5, ",", func(i int) string { return fmt.Sprintf(`{"type":"fixed","name":"f%d","size":1}`, i) }) + `]`},
+		{"Avro/records in each other", Avro, many(240, "", func(i int) string {
+			return fmt.Sprintf(`{"type":"record","name":"r%d","fields":[{"name":"a","type":`, i)
+		}) + `"int"` + strings.Repeat(`}]}`, 240)},
+		{"Protobuf/fields", Protobuf, `syntax="proto3";message M{` + many(maxMarks-5, "", func(i int) string { return fmt.Sprintf("int32 f%d=%d;", i, 20_000+i) }) + `}`},
+		{"Protobuf/messages", Protobuf, `syntax="proto3";` + many(maxMarks-5, "", func(i int) string { return fmt.Sprintf("message M%d{}", i) })},
+		{"Protobuf/deep (refused)", Protobuf, `syntax="proto3";` + many(maxMarks/2, "", func(i int) string { return fmt.Sprintf("message M%d{", i) }) + strings.Repeat("}", maxMarks/2)},
+	}
+}
+
+// skipUnderRace: these tests compile or check on one goroutine. `make test` runs them without the race detector.
+func skipUnderRace(t *testing.T) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("one goroutine computes here: the race detector sees nothing and takes minutes")
+	}
 }
 
 // TestWorstSchemas: what is let through to the compilers does not keep them for long. The bound is ten times what
 // the worst takes here.
 func TestWorstSchemas(t *testing.T) {
-	if raceEnabled {
-		t.Skip("one goroutine computes here: the race detector sees nothing and takes minutes")
-	}
-	for _, c := range worst {
+	skipUnderRace(t)
+	for _, c := range worst() {
 		began := time.Now()
 		_, err := tryCompile(t, c.language, c.definition, newMemory())
 		if took := time.Since(began); took > 10*time.Second {
@@ -103,6 +114,9 @@ func TestRefusedSchemas(t *testing.T) {
 		{"language", Type(9), `{}`, "language"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if len(c.definition) > 50_000 { // the goroutines do with a long one what they do with a short one
+				skipUnderRace(t)
+			}
 			m := newMemory()
 			m.add("events-value", c.language, c.definition)
 			cfg := config()
@@ -190,6 +204,7 @@ func (f *failing) Version(ctx context.Context, subject string, version int) (Tex
 // TestHostileData: data that costs validators out of proportion is refused, or done with; without its bounds,
 // this test does not end.
 func TestHostileData(t *testing.T) {
+	skipUnderRace(t)
 	const size = 900_000 // MAX_EVENT_BYTES
 	twice := func(i int) string {
 		return fmt.Sprintf(`"d%d":{"allOf":[{"$ref":"#/definitions/d%d"},{"$ref":"#/definitions/d%d"}]}`, i, i+1, i+1)

@@ -77,6 +77,7 @@ func asPlainCEL(t interface{ Fatalf(string, ...any) }, plain *cel.Env, source, d
 }
 
 func TestPlainCEL(t *testing.T) {
+	skipUnderRace(t)
 	plain := plainCEL(t)
 	for _, source := range []string{
 		celShape,
@@ -141,6 +142,7 @@ func anyCEL(t *rapid.T, depth int) string {
 }
 
 func TestAnyCEL(t *testing.T) {
+	skipUnderRace(t)
 	plain := plainCEL(t)
 	compiled := 0
 	rapid.Check(t, func(t *rapid.T) {

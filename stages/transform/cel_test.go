@@ -356,6 +356,7 @@ func numbered(n int) string {
 
 // However long the timeout, the cost is bounded, and memory with it.
 func TestCELCost(t *testing.T) {
+	skipUnderRace(t)
 	l := limits{output: 1 << 20, timeout: time.Minute}
 	_, err := evalWith(t, celEngine{}, `lists.range(4000).map(x, lists.range(4000).map(y, x * y))`, testEnv("1"), l)
 	if !errors.Is(err, errLimit) || !strings.Contains(err.Error(), "more than 10000000 steps") {

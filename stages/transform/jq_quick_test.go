@@ -164,6 +164,7 @@ var oddJSON = []string{
 }
 
 func TestQuickJQ(t *testing.T) {
+	skipUnderRace(t)
 	for _, programs := range quickJQ {
 		for _, source := range programs {
 			w := waysOf(source, 10*time.Second)
@@ -272,6 +273,7 @@ func (g anyJQ) many(depth int) string {
 }
 
 func TestAnyJQ(t *testing.T) {
+	skipUnderRace(t)
 	compiled, quick := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		w := waysOf("1 as $x | "+anyJQ{t}.one(3), 10*time.Second)

@@ -75,6 +75,7 @@ var changing = []string{"now", "localtime", "strflocaltime", "builtins", "module
 var toldOtherwise = []string{"multiply strings error", "assignment operator array index limit error"}
 
 func TestLanguageIsJQs(t *testing.T) {
+	skipUnderRace(t)
 	ran, wholes := 0, 0
 	for _, c := range jqCases(t) {
 		if len(c.Args) == 0 || len(c.Args) > 2 || len(c.Args) == 2 && c.Args[0] != "-c" && c.Args[0] != "-n" && c.Args[0] != "-r" {

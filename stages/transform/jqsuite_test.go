@@ -230,6 +230,7 @@ func suiteEqual(a, b any) bool {
 }
 
 func TestJQSuite(t *testing.T) {
+	skipUnderRace(t)
 	different := suiteDifferences(t)
 	files, err := filepath.Glob("testdata/jq/*.test")
 	if err != nil || len(files) == 0 {

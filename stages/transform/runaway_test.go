@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// skipUnderRace: these tests run one program after the other. `make test` runs them without the race detector.
+// skipUnderRace: these tests run one program after the other on one goroutine. `make test` runs them without the race
+// detector.
 func skipUnderRace(t *testing.T) {
 	t.Helper()
 	if raceEnabled {

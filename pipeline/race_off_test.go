@@ -1,0 +1,6 @@
+//go:build !race
+
+package pipeline
+
+// raceEnabled: see rounds.
+const raceEnabled = false
