@@ -33,10 +33,14 @@ func (l *Letters) Read(ctx context.Context, spans []Span, each func(Letter, erro
 	if m.done() {
 		return nil
 	}
-	client, err := kgo.NewClient(append(l.options(),
+	batches, err := batchDecompressor(maxDecompressed)
+	if err != nil {
+		return err
+	}
+	client, err := kgo.NewClient(append(append(l.options(), fetchBounds(batches, fetchBytes, fetchPartitionBytes)...),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{l.source.Topic: m.offsets(kgo.NewOffset())}),
 		kgo.KeepControlRecords(), // the last offset may be one of them
-		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchPartitionBytes), kgo.FetchMaxWait(fetchWait),
+		kgo.FetchMaxWait(fetchWait),
 	)...)
 	if err != nil {
 		return fmt.Errorf("reading topic %s: %w", l.source.Topic, err)
@@ -67,7 +71,7 @@ func (l *Letters) poll(ctx context.Context, client *kgo.Client, m *merge) error 
 	fetches.EachError(func(_ string, partition int32, err error) {
 		var loss *kgo.ErrDataLoss
 		// What was lost is below the start of the partition: the letters' time was up while they were read.
-		if failure == nil && wait.Err() == nil && !errors.As(err, &loss) {
+		if failure == nil && wait.Err() == nil && !errors.As(err, &loss) && !errors.Is(err, errAnswerFull) {
 			failure = fmt.Errorf("reading topic %s, partition %d: %w", l.source.Topic, partition, err)
 		}
 	})

@@ -14,8 +14,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// queuedOverhead is about what a record takes beside its key and value.
-const queuedOverhead = 512
+// queuedOverhead is about what a record takes beside its bytes, queuedHeader a header beside its.
+const (
+	queuedOverhead = 512
+	queuedHeader   = 40
+)
 
 // merge has the queues of all partitions that are read, in the order of the spans.
 type merge struct {
@@ -57,7 +60,14 @@ func (m *merge) offsets(as kgo.Offset) map[int32]kgo.Offset {
 	return at
 }
 
-func sizeOf(r *kgo.Record) int { return queuedOverhead + len(r.Key) + len(r.Value) }
+// sizeOf is about what a record takes. Headers count: an event's attributes and metadata are there.
+func sizeOf(r *kgo.Record) int {
+	n := queuedOverhead + len(r.Key) + len(r.Value)
+	for i := range r.Headers {
+		n += queuedHeader + len(r.Headers[i].Key) + len(r.Headers[i].Value)
+	}
+	return n
+}
 
 // add puts a record into its queue.
 func (m *merge) add(r *kgo.Record) {

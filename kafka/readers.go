@@ -27,7 +27,7 @@ import (
 
 const (
 	// readFetchBytes bounds what one broker sends a reader at once, readPartitionBytes a partition's part of it; a
-	// record that is larger comes alone. franz-go keeps one such answer for each broker.
+	// record that is larger comes alone. franz-go keeps one such answer for each broker, decompressed (fetch_budget.go).
 	readFetchBytes     = 1 << 20
 	readPartitionBytes = 512 << 10
 	// readFetchWait is how long a broker may wait for new records before it answers a fetch without any.
@@ -61,8 +61,10 @@ type Readers struct {
 	// client asks for offsets and metadata; it does not consume.
 	client *kgo.Client
 	admin  *kadm.Client
-	hub    *hub
-	slots  *readerSlots
+	// batches decompresses for all of them.
+	batches kgo.Decompressor
+	hub     *hub
+	slots   *readerSlots
 	// closing ends every reading.
 	closing context.Context
 	close   context.CancelFunc
@@ -81,10 +83,15 @@ func NewReaders(cfg *Config, reading *ReadingConfig, parts ReaderParts) (*Reader
 		parts.Log = discardLog{}
 	}
 	r := &Readers{cfg: cfg, reading: reading, parts: parts, slots: newReaderSlots(reading.SubscribeMaxReaders), handOver: handOver}
+	batches, err := batchDecompressor(readBatchBytes)
+	if err != nil {
+		return nil, err
+	}
 	client, err := kgo.NewClient(r.options()...)
 	if err != nil {
 		return nil, fmt.Errorf("kafka client for reading: %w", err)
 	}
+	r.batches = batches
 	r.client, r.admin = client, kadm.NewClient(client)
 	r.closing, r.close = context.WithCancel(context.Background())
 	r.hub = newHub(r, int(reading.SubscribeBuffer))
@@ -141,7 +148,7 @@ func (r *Readers) newReader(ctx context.Context, who readerFor, patience time.Du
 
 // openReader is newReader for who has taken the slot; release gives it back.
 func (r *Readers) openReader(who readerFor, opts ...kgo.Opt) (client *kgo.Client, release func(), err error) {
-	client, err = kgo.NewClient(append(append(r.options(), consuming()...), opts...)...)
+	client, err = kgo.NewClient(append(append(r.options(), r.consuming()...), opts...)...)
 	if err != nil {
 		r.slots.give(who)
 		return nil, nil, fmt.Errorf("kafka client for reading: %w", err)
@@ -155,17 +162,16 @@ func (r *Readers) openReader(who readerFor, opts ...kgo.Opt) (client *kgo.Client
 }
 
 // consuming are the options of every client that consumes.
-func consuming() []kgo.Opt {
-	return []kgo.Opt{
-		kgo.FetchMaxBytes(readFetchBytes), kgo.FetchMaxPartitionBytes(readPartitionBytes), kgo.FetchMaxWait(readFetchWait),
+func (r *Readers) consuming() []kgo.Opt {
+	return append(fetchBounds(r.batches, readFetchBytes, readPartitionBytes),
+		kgo.FetchMaxWait(readFetchWait),
 		// Records of transactions that were given up were never stored, for whoever reads events.
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		// The last offset of a partition may be a control record: without them, a reader never arrives.
 		kgo.KeepControlRecords(),
 		// By default franz-go goes on somewhere else when the offset is gone. We end the reading and say so.
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.MaxDecompressBatchBytes(readBatchBytes),
-	}
+	)
 }
 
 // refuse is an error with a reason for the one who asked.

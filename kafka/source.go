@@ -18,6 +18,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -60,7 +61,7 @@ type SourceParts struct {
 
 const (
 	// sourceBuffer is how many bytes of records are held between Kafka and their outcomes, all partitions together,
-	// beside what franz-go holds (fetchBytes a broker). leastShare and mostShare bound one partition's part of it.
+	// beside what franz-go holds (fetchBytes a broker, and what they become: fetch_budget.go). leastShare and mostShare bound one partition's part of it.
 	sourceBuffer = 32 << 20
 	leastShare   = 128 << 10
 	mostShare    = 4 << 20
@@ -126,10 +127,14 @@ func NewSource(cfg *SourceConfig, k *Config, parts SourceParts) (*Source, error)
 	for _, topic := range cfg.Topics {
 		s.clients[topic] = parts.Pipeline.NewClient("source " + topic)
 	}
+	batches, err := batchDecompressor(maxDecompressed)
+	if err != nil {
+		return nil, err
+	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	poll, stopPolling := context.WithCancel(context.Background())
 	s.polling = stopPolling
-	client, err := kgo.NewClient(s.options()...)
+	client, err := kgo.NewClient(append(s.options(), fetchBounds(batches, fetchBytes, fetchPartitionBytes)...)...)
 	if err != nil {
 		s.stop()
 		stopPolling()
@@ -184,8 +189,6 @@ func (s *Source) options() []kgo.Opt {
 		kgo.AdjustFetchOffsetsFn(s.startOffsets),
 		// What a transaction has taken back was never sent.
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.FetchMaxBytes(fetchBytes), kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
-		kgo.MaxDecompressBatchBytes(maxDecompressed),
 		// The end of a transaction is a record, too: its offset is to be committed.
 		kgo.KeepControlRecords(),
 		// A fetch that went out while a partition was paused must not hold up the one that takes it in again.
@@ -205,6 +208,9 @@ func (s *Source) poll(ctx context.Context) {
 		failed := false
 		if ctx.Err() == nil {
 			fetches.EachError(func(topic string, partition int32, err error) {
+				if errors.Is(err, errAnswerFull) {
+					return
+				}
 				failed = true
 				s.fetchFailed(topic, partition, err)
 			})

@@ -6,6 +6,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"time"
 	"unsafe"
 
@@ -34,7 +35,7 @@ type tail struct {
 // loop reads until ctx ends, or Kafka has an error.
 func (t *tail) loop(ctx context.Context) error {
 	r := t.readers
-	client, err := kgo.NewClient(append(append(r.options(), consuming()...), kgo.ConsumePartitions(t.offsets(0)))...)
+	client, err := kgo.NewClient(append(append(r.options(), r.consuming()...), kgo.ConsumePartitions(t.offsets(0)))...)
 	if err != nil {
 		return err
 	}
@@ -96,10 +97,10 @@ func (t *tail) poll(ctx context.Context, client *kgo.Client) error {
 	return fetchError(within, fetches)
 }
 
-// fetchError is the first error of fetches, other than the end of ctx.
+// fetchError is the first error of fetches, other than the end of ctx and of what one answer may become.
 func fetchError(ctx context.Context, fetches kgo.Fetches) (failure error) {
 	fetches.EachError(func(topic string, partition int32, err error) {
-		if failure == nil && (ctx.Err() == nil || !isContext(err)) {
+		if failure == nil && (ctx.Err() == nil || !isContext(err)) && !errors.Is(err, errAnswerFull) {
 			failure = &partitionError{topic, partition, err}
 		}
 	})
