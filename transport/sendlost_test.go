@@ -92,6 +92,15 @@ func collectGarbage() {
 	}
 }
 
+// nothingHeld waits until no answers are on an account; what grpc-go dropped is there until a collection.
+func (g *gateway) nothingHeld() {
+	g.t.Helper()
+	g.eventually("no answers held", func() bool {
+		collectGarbage()
+		return g.server.send.held.Load() == 0 && g.server.send.holders.Load() == 0
+	})
+}
+
 // TestAnswersThatMeetTheEndOfTheirCall is the same race with grpc-go itself: about one of 20,000 answers is lost to a
 // reset, more to deadlines that come about when the answer does.
 func TestAnswersThatMeetTheEndOfTheirCall(t *testing.T) {
@@ -117,10 +126,7 @@ func TestAnswersThatMeetTheEndOfTheirCall(t *testing.T) {
 					c.mu.Unlock()
 				}
 			}
-			g.eventually("given back", func() bool {
-				collectGarbage()
-				return g.server.send.held.Load() == 0 && g.server.send.holders.Load() == 0
-			})
+			g.nothingHeld()
 			_ = c.conn.Close()
 		})
 	}
