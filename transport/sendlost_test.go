@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// cancelledStream takes an answer just when its client cancels the call.
+// cancelledStream takes an answer just when its call ends.
 type cancelledStream struct {
 	grpc.ServerStream
 	ctx    context.Context
@@ -35,12 +35,23 @@ func (s *cancelledStream) SendMsg(m any) (err error) {
 func TestLostAnswersAreGivenBack(t *testing.T) {
 	for name, before := range map[string]int{"alone": 0, "behind others": 3} {
 		for fate, dropped := range map[string]bool{"given back": false, "dropped": true} {
-			t.Run(name+" "+fate, func(t *testing.T) { loseAnswer(t, before, dropped) })
+			t.Run(name+" "+fate, func(t *testing.T) {
+				t.Run("reset", func(t *testing.T) {
+					ctx, cancel := context.WithCancel(t.Context())
+					loseAnswer(t, before, dropped, &cancelledStream{ctx: ctx, cancel: cancel})
+				})
+				t.Run("deadline", func(t *testing.T) {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+					defer cancel()
+					loseAnswer(t, before, dropped, &cancelledStream{ctx: ctx, cancel: func() { <-ctx.Done() }})
+				})
+			})
 		}
 	}
 }
 
-func loseAnswer(t *testing.T, before int, dropped bool) {
+// loseAnswer sends before answers in order, and one to the stream that ends.
+func loseAnswer(t *testing.T, before int, dropped bool, ending *cancelledStream) {
 	limit := &sendLimit{room: sendRoom}
 	conn := &recvConn{sending: sending{limit: limit}}
 	other := outbox{&account{conn: conn}}
@@ -49,12 +60,11 @@ func loseAnswer(t *testing.T, before int, dropped bool) {
 	}
 	others := limit.held.Load()
 	r := frameReader{charge: &recvStream{conn: conn, out: account{conn: conn}}}
-	ss := &cancelledStream{}
-	ss.ctx, ss.cancel = t.Context(), func() {}
+	ss := &cancelledStream{ctx: t.Context(), cancel: func() {}}
 	var kept []mem.BufferSlice
 	for i := range before + 1 {
 		if i == before {
-			ss.ctx, ss.cancel = context.WithCancel(t.Context())
+			ss = ending
 		}
 		if err := r.answer(ss, buffers.Get(3000)); err != nil {
 			t.Fatal(err)
@@ -105,7 +115,7 @@ func (g *gateway) nothingHeld() {
 // reset, more to deadlines that come about when the answer does.
 func TestAnswersThatMeetTheEndOfTheirCall(t *testing.T) {
 	deadlines := []string{"400u", "700u", "1m", "1500u", "2m"}
-	for name, calls := range map[string]int{"reset": 2000, "deadline": 20_000} {
+	for name, calls := range map[string]int{"reset": 2000, "deadline": 30_000} {
 		t.Run(name, func(t *testing.T) {
 			g := start(t, nil)
 			c := g.rawHTTP2()
