@@ -105,8 +105,8 @@ type recvStream struct {
 	extra atomic.Int64
 	// watched ends the watch for the end of a call that never reaches its handler.
 	watched func() bool
-	// out is the account of the call's answers.
-	out outbox
+	// out is the account of the call's answers. It must not refer to their outbox.
+	out account
 
 	// Large bodies; guarded by limit.mu.
 	shared, queued int64
@@ -357,7 +357,7 @@ func tapFrames(ctx context.Context, info *tap.Info) (context.Context, error) {
 		return ctx, nil
 	}
 	c := addr.conn
-	s := &recvStream{conn: c, id: c.stream, out: outbox{conn: c}}
+	s := &recvStream{conn: c, id: c.stream, out: account{conn: c}}
 	c.mu.Lock()
 	c.streams[s.id] = s
 	c.mu.Unlock()

@@ -266,7 +266,7 @@ func (r *frameReader) answer(ss grpc.ServerStream, b *[]byte) error {
 	if r.charge == nil {
 		return ss.SendMsg(&answer{bytes: b})
 	}
-	out := &r.charge.out
+	out := &outbox{&r.charge.out}
 	if err := out.send(ss.Context(), b); err != nil {
 		out.Put(b)
 		return reasonStatus(stages.SlowClient, err.Error()).Err()

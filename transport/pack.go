@@ -53,6 +53,7 @@ func (p *packer) send(b *[]byte, pool mem.BufferPool) error {
 	defer data.Free() // grpc-go takes a reference of its own
 	p.args[1] = reflect.ValueOf(data)
 	err, _ := p.write.Call(p.args[:])[0].Interface().(error)
+	p.args[1] = reflect.Value{} // grpc-go uses its buffer objects again: this would be another call's answer
 	return err
 }
 

@@ -54,7 +54,7 @@ func (s *Server) reading(ss grpc.ServerStream) (rs *readStream, end func(), err 
 	}
 	rs = &readStream{server: s, ss: ss, wire: w, ctx: ss.Context()}
 	if c := recvConnOf(rs.ctx); c != nil {
-		rs.out = &outbox{conn: c}
+		rs.out = &outbox{&account{conn: c}}
 	}
 	rs.packer, _ = newPacker(w)
 	rs.client = s.clientOf(rs.ctx)

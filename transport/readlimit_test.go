@@ -69,7 +69,7 @@ func TestUnreadEventsAreCharged(t *testing.T) {
 				}
 			}
 			cancel()
-			g.eventually("given back while the connection lives", func() bool { return g.server.send.held.Load() == 0 && g.server.send.holders.Load() == 0 })
+			g.nothingHeld() // while the connection lives
 		})
 	}
 }

@@ -12,6 +12,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -72,12 +73,29 @@ func (s *sending) close() {
 	}
 }
 
-// outbox is one call's account in that of its connection. It is the mem.BufferPool of the call's answers. One
-// goroutine, the call's sender, reserves and hands over; grpc-go puts from any.
-type outbox struct {
+// account is one call's account in that of its connection.
+type account struct {
 	conn *recvConn
 	held atomic.Int64
 }
+
+// charge adds n bytes, which may be negative. After close it does nothing: the sum stays far below 0.
+func (a *account) charge(n int64) {
+	if after := a.held.Add(n); after >= 0 && after >= n {
+		a.conn.sending.charge(n)
+	}
+}
+
+// close gives back what the call holds. Further calls do nothing.
+func (a *account) close() {
+	if left := a.held.Swap(streamClosed); left > 0 {
+		a.conn.sending.charge(-left)
+	}
+}
+
+// outbox is the mem.BufferPool of one call's answers. One goroutine, the call's sender, reserves and hands over; grpc-go
+// puts from any. Only those who send and the answers on their way refer to it; see handed.
+type outbox struct{ *account }
 
 // Get is not used: answers come with their buffer.
 func (o *outbox) Get(n int) *[]byte { return buffers.Get(n) }
@@ -88,24 +106,21 @@ func (o *outbox) Put(b *[]byte) {
 	buffers.Put(b)
 }
 
-// charge adds n bytes, which may be negative. After close it does nothing: the sum stays far below 0.
-func (o *outbox) charge(n int64) {
-	if after := o.held.Add(n); after >= 0 && after >= n {
-		o.conn.sending.charge(n)
-	}
-}
-
 // handed says that grpc-go took an answer. It drops one that comes behind the end of its call without giving it back
-// (1.85, loopyWriter.preprocessData): while a handler sends, its client may cancel. So when the call is cancelled by
-// then, all that it holds is given back here; what grpc-go gives back later counts no more. grpc-go cancels the context
-// before it queues the end, so an answer that was handed over with the context in order is in front of the end. A
-// context whose deadline has passed is no end: grpc-go goes on sending.
+// (1.85, loopyWriter.preprocessData): while a handler sends, its client may cancel, its deadline pass, or the gateway
+// itself end the call.
+//
+// Who ended it does not say what became of the answer: behind a reset and a deadline, grpc-go gives back what is queued
+// and drops what follows; behind the gateway's own status it keeps everything until the client reads, and both may
+// happen at once. But each answer that it keeps refers to its outbox. So the garbage collector tells: when it finds the
+// outbox without any, what is still on the account was dropped. That takes up to two minutes in a process at rest
+// (the runtime's forced collection); until then the answer is counted, and it is there.
+//
+// grpc-go cancels the context before it queues any end, so an answer that was handed over with the context in order is
+// in front of the end. That spares nearly all calls the cleanup.
 func (o *outbox) handed(ctx context.Context) {
-	if !errors.Is(ctx.Err(), context.Canceled) {
-		return
-	}
-	if left := o.held.Swap(streamClosed); left > 0 {
-		o.conn.sending.charge(-left)
+	if ctx.Err() != nil && o.held.Load() > 0 {
+		runtime.AddCleanup(o, (*account).close, o.account)
 	}
 }
 

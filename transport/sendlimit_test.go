@@ -82,7 +82,7 @@ func TestUnreadAnswersOfEndedStreams(t *testing.T) {
 		_ = c.framer.WriteRSTStream(2*i+1, http2.ErrCodeCancel)
 	}
 	c.mu.Unlock()
-	g.eventually("given back", func() bool { return g.server.send.held.Load() == 0 })
+	g.nothingHeld() // while the connection lives
 	_ = c.conn.Close()
 }
 

@@ -100,7 +100,7 @@ func (s *Server) stream(ss grpc.ServerStream, batch bool) error {
 		wake: make(chan struct{}, 1), room: make(chan struct{}, 1), finished: make(chan struct{}),
 	}
 	if charge := recvStreamOf(ctx); charge != nil {
-		st.out = &charge.out
+		st.out = &outbox{&charge.out}
 	}
 	st.stopped, st.stop = context.WithCancel(ctx)
 	defer st.stop()
