@@ -401,11 +401,11 @@ func (m *member) gone(ctx context.Context) (nearest map[int32]kgo.EpochOffset, a
 	nearest = map[int32]kgo.EpochOffset{}
 	for p := range b.start {
 		o, ok := committed.Lookup(topic, int32(p))
-		if !ok || o.At < 0 || o.At >= b.start[p] && o.At <= b.end[p] {
+		if !ok || o.At < 0 || o.At >= b.start[p] && o.At <= b.high[p] {
 			continue
 		}
-		ahead = ahead || o.At > b.end[p]
-		nearest[int32(p)] = kgo.EpochOffset{Epoch: -1, Offset: min(max(o.At, b.start[p]), b.end[p])}
+		ahead = ahead || o.At > b.high[p]
+		nearest[int32(p)] = kgo.EpochOffset{Epoch: -1, Offset: min(max(o.At, b.start[p]), b.high[p])}
 	}
 	return nearest, ahead, nil
 }

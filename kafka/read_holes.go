@@ -54,8 +54,8 @@ func (r *Readers) behindHole(ctx context.Context, client *kgo.Client, id *identi
 		switch {
 		case len(read.Records) > 0:
 			return min(max(read.Records[0].Offset, from), to)
-		case len(has.RecordBatches) == 0 && has.LastStableOffset >= to:
-			return to
+		case len(has.RecordBatches) == 0: // what is behind the last stable offset waits for a transaction
+			return min(max(from, has.LastStableOffset), to)
 		case read.Err != nil || next <= from:
 			return from
 		}

@@ -398,6 +398,26 @@ func TestReplayIsCancelled(t *testing.T) {
 	_ = reasonIs(t, r.readers.Replay(t.Context(), ask), stages.Draining)
 }
 
+// A replay that nobody wants any more asks no filter again.
+func TestReplaysHearOfTheirEndBeforeEachRecord(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	r.writeAt(0, 100, second)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var got replayed
+	ask := got.ask(second(0), second(100))
+	asked := 0
+	ask.Match = func(*eventv1.Event) (bool, error) {
+		if asked++; asked == 10 {
+			cancel()
+		}
+		return false, nil
+	}
+	if err := r.readers.Replay(ctx, ask); !errors.Is(err, context.Canceled) || asked != 10 {
+		t.Errorf("%v after %d events", err, asked)
+	}
+}
+
 func TestReplaysTakeReaders(t *testing.T) {
 	r := newReadRig(t, 1, func(_ *Config, c *ReadingConfig) { c.SubscribeMaxReaders = 1 })
 	r.writeAt(0, 10, second)
