@@ -213,7 +213,9 @@ func (p *replay) late(b *bounds) error {
 
 // skipHoles gets over offsets that Kafka has no records of.
 func (p *replay) skipHoles(ctx context.Context, client *kgo.Client) (moved bool) {
-	if !p.readers.compacted(ctx) {
+	ctx, cancel := context.WithTimeout(ctx, p.readers.cfg.ReadTimeout)
+	defer cancel()
+	if !p.readers.compacted(ctx, p.id) {
 		return false
 	}
 	for _, q := range p.merge.queues {
