@@ -281,10 +281,10 @@ func TestReplayLeavesOutWhatIsNoEvent(t *testing.T) {
 	for i := range 10 {
 		one := eventRecord(0, i)
 		one.Timestamp = second(i)
-		switch {
-		case i%4 == 1:
+		switch i % 4 {
+		case 1:
 			one.Headers = nil
-		case i%4 == 3: // an event without an id, a source and a type
+		case 3: // an event without an id, a source and a type
 			one.Headers = one.Headers[:1]
 		}
 		if err := r.client.ProduceSync(t.Context(), one).FirstErr(); err != nil {
