@@ -48,9 +48,17 @@ func deliveryOf(r *kgo.Record, cursorBytes int) (*delivery, error) {
 	return d, nil
 }
 
-// read reads a record into d, which is empty, as EventFromRecord does. What nobody wants need not be encoded. metadata is
-// memory for the event's; nil is none.
+// read reads a record into d, which is empty, as EventFromRecord does; an event that is not complete is none. What nobody
+// wants need not be encoded. metadata is memory for the event's; nil is none.
 func (d *delivery) read(r *kgo.Record, metadata map[string]string) error {
+	err := d.readAny(r, metadata)
+	if err == nil && incomplete(d.Event) {
+		return errIncomplete
+	}
+	return err
+}
+
+func (d *delivery) readAny(r *kgo.Record, metadata map[string]string) error {
 	headers, err := inHeaders(r)
 	if err != nil {
 		return err

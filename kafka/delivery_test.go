@@ -3,7 +3,9 @@ package kafka
 // Events as subscribers get them are EventFromRecord's, encoded; of the record nothing is left in them.
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -13,10 +15,19 @@ import (
 	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
 )
 
+// readable is what readers are to get of a record.
+func readable(r *kgo.Record) (*eventv1.Event, error) {
+	ev, err := EventFromRecord(r)
+	if err == nil && (ev.Id == "" || ev.Source == "" || ev.Type == "") {
+		return nil, errIncomplete
+	}
+	return ev, err
+}
+
 // checkDelivery compares a record's delivery with what EventFromRecord and proto.Marshal make of it. The record is
 // overwritten.
 func checkDelivery(t interface{ Fatalf(string, ...any) }, r *kgo.Record) {
-	want, wantErr := EventFromRecord(r)
+	want, wantErr := readable(r)
 	d, err := deliveryOf(r, cursorRoom(3))
 	if (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() {
 		t.Fatalf("delivery: %v, event: %v", err, wantErr)
@@ -78,6 +89,33 @@ func TestDeliveriesOfForeignRecords(t *testing.T) {
 		many.Headers = append(many.Headers, kgo.RecordHeader{Key: fmt.Sprintf("md_%d", i), Value: []byte("x")})
 	}
 	checkDelivery(t, many)
+}
+
+// Without an id, a source or a type there is no event for readers, in either format.
+func TestDeliveriesOfIncompleteEvents(t *testing.T) {
+	names, numbers := []string{headerID, headerSource, headerType}, []int{idField, sourceField, typeField}
+	for has := range 1 << len(names) {
+		binary := &kgo.Record{Value: []byte("data"), Headers: []kgo.RecordHeader{{Key: headerSpecVersion, Value: []byte("1.0")}}}
+		value := &kgo.Record{Headers: []kgo.RecordHeader{{Key: headerContentType, Value: []byte(eventContentType)}}}
+		for i, name := range names {
+			if has&(1<<i) != 0 {
+				binary.Headers = append(binary.Headers, kgo.RecordHeader{Key: name, Value: []byte("x")})
+				value.Value = append(value.Value, wireFields(numbers[i], "x")...)
+			} else {
+				binary.Headers = append(binary.Headers, kgo.RecordHeader{Key: name}) // there, and empty
+			}
+		}
+		unknown := &kgo.Record{Headers: value.Headers, Value: append(slices.Clone(value.Value), wireFields(99, "left to proto.Unmarshal")...)}
+		for kind, r := range map[string]*kgo.Record{"headers": binary, "value": value, "value with an unknown field": unknown} {
+			d, err := deliveryOf(r, 0)
+			if whole := has == 1<<len(names)-1; whole != (err == nil) || whole != (d != nil) || !whole && !errors.Is(err, errIncomplete) {
+				t.Errorf("%s, the attributes %03b: %v, %v", kind, has, d, err)
+			}
+			if _, err := EventFromRecord(r); err != nil {
+				t.Errorf("%s, the attributes %03b: whoever shows what is there hears %v", kind, has, err)
+			}
+		}
+	}
 }
 
 // What the encoder does not know would not reach subscribers.

@@ -15,9 +15,11 @@ const (
 	catchUpRecords = 512
 	// reviveEvery is how often a reader of the past looks whether it can start a tail that has ended.
 	reviveEvery = time.Second
-	// holesEvery is how long nothing has come of a partition, and the hub is further on, before a reader of the past asks
-	// whether there is anything.
-	holesEvery = 2 * time.Second
+	// holesEvery is how long a reader of the past has waited for Kafka, and nothing has come of a partition in which the hub
+	// is further on, before it asks whether there is anything. holesPatience bounds that for all partitions together: the
+	// subscriber hears nothing meanwhile. What is not known by then is asked the next time.
+	holesEvery    = 2 * time.Second
+	holesPatience = time.Second
 )
 
 // catchUp reads from Kafka until the hub can go on. An error ends the subscription.
@@ -34,7 +36,7 @@ func (f *follower) catchUp(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	still := standstill{at: f.ps, since: time.Now()}
+	still := standstill{at: f.ps, head: r.hub.newest()}
 	for {
 		if _, ok := r.hub.join(f.id, f.ps); ok {
 			return nil
@@ -49,7 +51,7 @@ func (f *follower) catchUp(ctx context.Context) error {
 			client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: f.ps.offsets(known)})
 			known = n
 		}
-		if err := f.poll(ctx, client); err != nil {
+		if err := f.poll(ctx, client, &still); err != nil {
 			return err
 		}
 		f.skipHoles(ctx, client, &still)
@@ -84,27 +86,42 @@ func (f *follower) revive(ctx context.Context) bool {
 	return true
 }
 
-// standstill is where a subscriber was some time ago.
+// standstill is where a subscriber and the hub were some time ago.
 type standstill struct {
-	at    positions
-	since time.Time
+	at, head positions
+	// waited is how long the subscriber has waited for Kafka since. The time in which it took its events does not count.
+	waited time.Duration
+}
+
+// stuck are the partitions of which nothing has come to a subscriber who is at now, and in which the hub is further on.
+// There are none while others have moved and not come to where the hub was: the subscriber is busy with those.
+func (s *standstill) stuck(now, hub positions) (all []int32) {
+	for p := range hub {
+		switch at := now.at(int32(p)); {
+		case at == s.at.at(int32(p)) && at < hub[p]:
+			all = append(all, int32(p))
+		case at < s.head.at(int32(p)):
+			return nil
+		}
+	}
+	return all
 }
 
 // skipHoles gets over offsets that Kafka has no records of, and that the hub has begun behind: it would keep its reader until
 // somebody writes to that partition.
 func (f *follower) skipHoles(ctx context.Context, client *kgo.Client, s *standstill) {
-	if time.Since(s.since) < holesEvery {
+	if s.waited < holesEvery {
 		return
 	}
-	was, head := s.at, f.readers.hub.newest()
-	s.at, s.since = f.ps, time.Now()
-	var stuck []int32
-	for p := range head {
-		if at := f.ps.at(int32(p)); at < head[p] && at == was.at(int32(p)) {
-			stuck = append(stuck, int32(p))
-		}
+	head := f.readers.hub.newest()
+	stuck := s.stuck(f.ps, head)
+	*s = standstill{at: f.ps, head: head}
+	if len(stuck) == 0 {
+		return
 	}
-	if len(stuck) == 0 || !f.readers.compacted(ctx) {
+	ctx, cancel := context.WithTimeout(ctx, holesPatience)
+	defer cancel()
+	if !f.readers.compacted(ctx, f.id) {
 		return
 	}
 	at := f.ps.grown(len(head))
@@ -115,10 +132,12 @@ func (f *follower) skipHoles(ctx context.Context, client *kgo.Client, s *standst
 }
 
 // poll takes over what has come for a reader of the past.
-func (f *follower) poll(ctx context.Context, client *kgo.Client) error {
+func (f *follower) poll(ctx context.Context, client *kgo.Client, s *standstill) error {
 	within, cancel := context.WithTimeout(ctx, growthEvery)
 	defer cancel()
+	began := time.Now()
 	fetches := client.PollRecords(within, catchUpRecords)
+	s.waited += time.Since(began)
 	if !f.surely && fetches.NumRecords() > 0 {
 		// The client has looked for the topic by its name and keeps to what it found. If that was another topic already, then
 		// it is another one now.

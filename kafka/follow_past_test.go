@@ -6,9 +6,43 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/event-gateway/event-gateway/stages"
 	"github.com/event-gateway/event-gateway/stages/filter"
 )
+
+// What would look like a heartbeat is no event, for a reader of the past, for the hub, and in a group.
+func TestSubscribersAreNotSentWhatHasNoAttributes(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	nothing := func(header, value string) *kgo.Record {
+		return &kgo.Record{Headers: []kgo.RecordHeader{{Key: header, Value: []byte(value)}}}
+	}
+	write := func(from int) {
+		t.Helper()
+		records := []*kgo.Record{eventRecord(0, from), nothing(headerSpecVersion, "1.0"), nothing(headerContentType, eventContentType), eventRecord(0, from+1)}
+		if err := r.client.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(0)
+	past := r.subscribe(r.readers, stages.Subscription{Start: stages.Start{Earliest: true}}, nil)
+	past.await(t, 2)
+	live := r.subscribe(r.readers, stages.Subscription{}, nil)
+	live.started(t)
+	member := r.subscribe(r.readers, group(stages.Start{Earliest: true}), nil)
+	member.await(t, 2)
+	write(2)
+	past.await(t, 4)
+	member.await(t, 4)
+	live.await(t, 2)
+	mustSee(t, "from the beginning", past.places, []int{0}, []int{4}, all)
+	mustSee(t, "live", live.places, []int{2}, []int{4}, all)
+	mustSee(t, "in a group", member.places, []int{0}, []int{4}, all)
+	if n := r.readers.metrics.skipped.Load(); n == 0 {
+		t.Error("what is no event was not counted")
+	}
+}
 
 // A filter that fails on an event of the past ends the subscription there: what matched before it was delivered.
 func TestEventsOfThePastBeforeAFilterThatFails(t *testing.T) {

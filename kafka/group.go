@@ -249,12 +249,19 @@ func (m *member) send(fetches kgo.Fetches) error {
 	return m.flush()
 }
 
-// take takes in one record, and says how many bytes go out for it.
+// take takes in one record, and says how many bytes go out for it. A record on which the filter fails is not taken, and
+// those before it go out: the next member begins with it.
 func (m *member) take(r *kgo.Record) (bytes int, err error) {
 	d, err := m.read(r)
-	if err != nil || d == nil {
-		m.taken = append(m.taken, r)
+	if err != nil {
+		if sendErr := m.flush(); sendErr != nil {
+			return 0, sendErr
+		}
 		return 0, err
+	}
+	if d == nil {
+		m.taken = append(m.taken, r)
+		return 0, nil
 	}
 	bytes = eventHeader + len(d.Frame)
 	if len(m.out) > 0 && m.bytes+bytes > stages.DeliverBytes {
@@ -401,11 +408,11 @@ func (m *member) gone(ctx context.Context) (nearest map[int32]kgo.EpochOffset, a
 	nearest = map[int32]kgo.EpochOffset{}
 	for p := range b.start {
 		o, ok := committed.Lookup(topic, int32(p))
-		if !ok || o.At < 0 || o.At >= b.start[p] && o.At <= b.end[p] {
+		if !ok || o.At < 0 || o.At >= b.start[p] && o.At <= b.high[p] {
 			continue
 		}
-		ahead = ahead || o.At > b.end[p]
-		nearest[int32(p)] = kgo.EpochOffset{Epoch: -1, Offset: min(max(o.At, b.start[p]), b.end[p])}
+		ahead = ahead || o.At > b.high[p]
+		nearest[int32(p)] = kgo.EpochOffset{Epoch: -1, Offset: min(max(o.At, b.start[p]), b.high[p])}
 	}
 	return nearest, ahead, nil
 }

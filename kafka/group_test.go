@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -149,6 +150,29 @@ func TestGroupsWhosePlaceIsGone(t *testing.T) {
 	s = r.subscribe(r.readers, group(stages.Start{}), nil)
 	s.await(t, 5)
 	mustSee(t, "the next call", s.places, []int{25}, []int{30}, all)
+}
+
+// A filter that fails on an event ends the call there: what matched before it was sent, and the next member begins with it.
+func TestGroupsWhoseFilterFails(t *testing.T) {
+	const bad, total = 31, 40 // the first round has one record, the next one all others
+	r := newReadRig(t, 1, nil)
+	r.write(0, 0, total)
+	failing := group(stages.Start{Earliest: true})
+	failing.Match = func(ev *eventv1.Event) (bool, error) {
+		if ev.Id == strconv.Itoa(bad) {
+			return false, refuse(stages.FilterLimit, "no")
+		}
+		return ev.Type != "t0", nil // 30, right before it
+	}
+	s := r.subscribe(r.readers, failing, nil)
+	_ = reasonIs(t, s.end(t), stages.FilterLimit)
+	mustSee(t, "until the filter failed", s.places, []int{0}, []int{bad}, func(i int) bool { return i%10 != 0 })
+	if at := r.committed()[0]; at != bad {
+		t.Errorf("committed %d, and the filter failed on %d", at, bad)
+	}
+	s = r.subscribe(r.readers, group(stages.Start{}), nil)
+	s.await(t, total-bad)
+	mustSee(t, "the next member", s.places, []int{bad}, []int{total}, all)
 }
 
 // What the client did not take is another member's: it is not committed.

@@ -43,6 +43,11 @@ func foreign(rt *rapid.T) *kgo.Record {
 		"9999-12-31T23:59:59.999999999+00:00", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59-10:00", "no time"})
 	r := &kgo.Record{Headers: []kgo.RecordHeader{{Key: headerSpecVersion, Value: []byte("1.0")}},
 		Key: rapid.SliceOfN(rapid.Byte(), 0, 5).Draw(rt, "key"), Value: rapid.SliceOfN(rapid.Byte(), 0, 200).Draw(rt, "value")}
+	if rapid.IntRange(0, 3).Draw(rt, "incomplete") > 0 {
+		for _, name := range []string{headerID, headerSource, headerType} {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: name, Value: []byte("given")})
+		}
+	}
 	if rapid.Bool().Draw(rt, "stored at a time") {
 		r.Timestamp = time.Unix(rapid.Int64Range(-1e12, 1e12).Draw(rt, "time"), 0)
 	}
@@ -57,6 +62,9 @@ func foreignValue(rt *rapid.T) *kgo.Record {
 	value := genFields(rt, 13, []string{"", "x", "ä", "\xff", "a longer text",
 		string(wireFields(1, "name", 2, "value")), string(wireFields(2, "value")), string(wireFields(1, "\xff")), string(wireFields(3, "more")),
 		"\x08\x05", "\x10\x05", "\x08\x05\x10\x06", "\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x10\xff\xff\xff\xff\x0f", "\x18\x01", "\x0a\x00"})
+	if rapid.IntRange(0, 3).Draw(rt, "incomplete") > 0 {
+		value = append(wireFields(idField, "given", sourceField, "given", typeField, "given"), value...)
+	}
 	if rapid.IntRange(0, 9).Draw(rt, "cut") == 0 && len(value) > 0 {
 		value = value[:rapid.IntRange(0, len(value)-1).Draw(rt, "to")]
 	}
@@ -126,7 +134,7 @@ func TestFiltersTakeWhatEventFromRecordSays(t *testing.T) {
 			r := kind(rt)
 			records = append(records, r)
 			d, err := filter.take(r, cursorRoom(3))
-			ev, unread := EventFromRecord(r)
+			ev, unread := readable(r)
 			wanted, failed := false, error(nil)
 			if unread != nil {
 				skipped++

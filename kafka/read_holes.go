@@ -7,39 +7,74 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"strings"
+	"sync"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// compacted reports whether the topic is known to be compacted. Only then nothing means that there is nothing: of a topic
+// policyAge is how long Kafka's answer about a topic's policy counts. A topic seldom changes it.
+const policyAge = time.Minute
+
+// topicPolicy is Kafka's last answer, for the topic id.
+type topicPolicy struct {
+	mu        sync.Mutex
+	id        identity
+	compacted bool
+	// answered is when; zero: never.
+	answered time.Time
+}
+
+// compacted reports whether the topic id is known to be compacted. Only then nothing means that there is nothing: of a topic
 // whose old records lie elsewhere (remote.storage.enable, which compaction excludes), Kafka answers without records when it
 // could not fetch them in time.
-func (r *Readers) compacted(ctx context.Context) bool {
+func (r *Readers) compacted(ctx context.Context, id *identity) bool {
+	p := &r.policy
+	p.mu.Lock()
+	known, compacted := p.id == *id && time.Since(p.answered) < policyAge, p.compacted
+	p.mu.Unlock()
+	if known {
+		return compacted
+	}
+	compacted, answered := r.askPolicy(ctx)
+	if answered {
+		p.mu.Lock()
+		p.id, p.compacted, p.answered = *id, compacted, time.Now()
+		p.mu.Unlock()
+	}
+	return compacted
+}
+
+// askPolicy asks Kafka. That we may not know is an answer; what may pass by itself is none.
+func (r *Readers) askPolicy(ctx context.Context) (compacted, answered bool) {
 	all, err := r.admin.DescribeTopicConfigs(ctx, r.parts.Topic.Name)
+	if _, ok := errors.AsType[*kadm.AuthError](err); ok {
+		return false, true
+	}
 	if err != nil {
-		return false
+		return false, false
 	}
 	one, err := all.On(r.parts.Topic.Name, nil)
 	if err != nil || one.Err != nil {
-		return false
+		return false, err == nil && !kerr.IsRetriable(one.Err)
 	}
 	for _, c := range one.Configs {
 		if c.Key == "cleanup.policy" && c.Value != nil {
-			return strings.Contains(*c.Value, "compact")
+			return strings.Contains(*c.Value, "compact"), true
 		}
 	}
-	return false
+	return false, true
 }
 
 // behindHole is the first offset, to at most, from which on partition p of the topic id, which is compacted, may have what a
-// reader gets; there is nothing between from and it. It is from itself when that is not known: what is in the way of asking
-// is in the way of client, which reads, too, and that says so.
+// reader gets; there is nothing between from and it. It is from itself when that is not known before ctx is over: what is in
+// the way of asking is in the way of client, which reads, too, and that says so.
 func (r *Readers) behindHole(ctx context.Context, client *kgo.Client, id *identity, p int32, from, to int64) int64 {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.ReadTimeout)
-	defer cancel()
 	bounded, ok := client.OptValue(kgo.WithDecompressor).(kgo.Decompressor)
 	if !ok {
 		return from
@@ -54,8 +89,8 @@ func (r *Readers) behindHole(ctx context.Context, client *kgo.Client, id *identi
 		switch {
 		case len(read.Records) > 0:
 			return min(max(read.Records[0].Offset, from), to)
-		case len(has.RecordBatches) == 0 && has.LastStableOffset >= to:
-			return to
+		case len(has.RecordBatches) == 0: // what is behind the last stable offset waits for a transaction
+			return min(max(from, has.LastStableOffset), to)
 		case read.Err != nil || next <= from:
 			return from
 		}

@@ -4,12 +4,15 @@ package kafka
 // partition.
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -52,11 +55,18 @@ func (p piece) encode(t *testing.T) []byte {
 	return rawBatch(t, int64(p.first), int64(p.last), records)
 }
 
-// holes is a broker whose partition 0 has only these pieces below end.
+// holes is a broker whose partition 0 has only these pieces below end. Who asks for other partitions with it gets nothing of
+// it from there.
 func (r *readRig) holes(end int64, pieces ...piece) {
 	r.cluster.ControlKey(int16(kmsg.Fetch), func(request kmsg.Request) (kmsg.Response, error, bool) {
 		r.cluster.KeepControl()
 		asked := request.(*kmsg.FetchRequest)
+		if len(asked.Topics) == 1 && len(asked.Topics[0].Partitions) > 1 {
+			asked.Topics[0].Partitions = slices.DeleteFunc(asked.Topics[0].Partitions, func(p kmsg.FetchRequestTopicPartition) bool {
+				return p.Partition == 0 && p.FetchOffset < end
+			})
+			return nil, nil, false
+		}
 		if len(asked.Topics) != 1 || len(asked.Topics[0].Partitions) != 1 || asked.Topics[0].Partitions[0].FetchOffset >= end {
 			return nil, nil, false
 		}
@@ -193,6 +203,145 @@ func TestSubscribersOverACompactedTail(t *testing.T) {
 				t.Errorf("%d events came from the hub, want the last 10 for both", n)
 			}
 		})
+	}
+}
+
+// While other partitions bring events all the time, too: a subscriber that waits only for the rest of a hole goes on with the hub.
+func TestSubscribersOverAHoleBesideTraffic(t *testing.T) {
+	r := newReadRig(t, 2, nil)
+	r.compact()
+	r.writeAt(0, 100, second)
+	r.holes(100, tails["nothing from 90 on"]...)
+	live := r.subscribe(r.readers, stages.Subscription{}, nil)
+	live.started(t)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+				r.client.ProduceSync(t.Context(), eventRecord(1, i))
+			}
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+	s := r.subscribe(r.readers, stages.Subscription{Start: stages.Start{Cursor: cursorOf(r.readers.identity.Load(), positions{90, 0})}}, nil)
+	s.await(t, 10)
+	eventually(t, "the subscriber is with the hub", func() bool {
+		return r.readers.metrics.readers.Load() == 0 && (*r.at(s))[0] == 100
+	})
+}
+
+// policyAsked counts how often Kafka is asked for the topic's policy, which answer may answer.
+func (r *readRig) policyAsked(answer func(kmsg.Response)) *atomic.Int64 {
+	var asked atomic.Int64
+	r.cluster.ControlKey(int16(kmsg.DescribeConfigs), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		asked.Add(1)
+		if answer == nil {
+			return nil, nil, false
+		}
+		response := request.ResponseKind()
+		answer(response)
+		return response, nil, true
+	})
+	return &asked
+}
+
+// Kafka is asked once a minute for all readers of a topic, and again for another topic of the name.
+func TestThePolicyIsRemembered(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	asked := r.policyAsked(nil)
+	b, err := r.readers.look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	is := func(want bool, times int64) {
+		t.Helper()
+		if got := r.readers.compacted(t.Context(), b.id); got != want || asked.Load() != times {
+			t.Fatalf("compacted: %v, want %v, after %d questions, want %d", got, want, asked.Load(), times)
+		}
+	}
+	is(false, 1)
+	r.compact()
+	is(false, 1)
+	r.readers.policy.answered = time.Now().Add(-policyAge)
+	is(true, 2)
+	is(true, 2)
+	b.id = &testIdentity
+	is(true, 3)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	r.readers.policy.answered = time.Time{}
+	if r.readers.compacted(over, b.id) || !r.readers.policy.answered.IsZero() {
+		t.Error("no answer is remembered as one")
+	}
+}
+
+// That we may not know a topic's policy is remembered, too; what may pass by itself is not.
+func TestThePolicyOfATopicThatIsNotTold(t *testing.T) {
+	for _, c := range []struct {
+		err  *kerr.Error
+		want int64
+	}{{kerr.TopicAuthorizationFailed, 1}, {kerr.UnknownTopicOrPartition, 3}} {
+		r := newReadRig(t, 1, nil)
+		asked := r.policyAsked(func(response kmsg.Response) {
+			one := kmsg.NewDescribeConfigsResponseResource()
+			one.ResourceType, one.ResourceName, one.ErrorCode = kmsg.ConfigResourceTypeTopic, "events", c.err.Code
+			answer := response.(*kmsg.DescribeConfigsResponse)
+			answer.Resources = append(answer.Resources, one)
+		})
+		for range 3 {
+			if r.readers.compacted(t.Context(), &testIdentity) {
+				t.Errorf("%v: compacted", c.err)
+			}
+		}
+		if n := asked.Load(); n != c.want {
+			t.Errorf("%v: asked %d times, want %d", c.err, n, c.want)
+		}
+	}
+}
+
+// Who is stuck: nothing has come of it, the hub is further on, and nothing else keeps the subscriber busy.
+func TestStandstill(t *testing.T) {
+	was := standstill{at: positions{10, 10, 10}, head: positions{20, 10, 30}}
+	for _, c := range []struct {
+		name     string
+		now, hub positions
+		want     []int32
+	}{
+		{"nothing moves", positions{10, 10, 10}, positions{25, 10, 30}, []int32{0, 2}},
+		{"one has come to where the hub was", positions{20, 10, 10}, positions{25, 10, 30}, []int32{2}},
+		{"one is on its way", positions{19, 10, 10}, positions{25, 10, 30}, nil},
+		{"the last one is on its way", positions{10, 10, 11}, positions{25, 10, 30}, nil},
+		{"all is there", positions{20, 10, 30}, positions{20, 10, 30}, nil},
+		{"no hub", positions{10, 10, 10}, nil, nil},
+		{"a new partition", positions{20, 10, 30}, positions{20, 10, 30, 5}, []int32{3}},
+	} {
+		if got := was.stuck(c.now, c.hub); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+// A subscriber that takes its time has not waited for Kafka: nothing is asked for it.
+func TestSlowSubscribersAskForNoHoles(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	r.write(0, 0, 10)
+	asked := r.policyAsked(nil)
+	r.readers.hub.listen(positions{10})
+	defer r.readers.hub.leave()
+	f := &follower{readers: r.readers, id: &testIdentity, ps: positions{0}}
+	for waited, want := range map[time.Duration]int64{holesEvery - 1: 0, holesEvery: 1} {
+		before := asked.Load()
+		still := standstill{at: f.ps, waited: waited}
+		f.skipHoles(t.Context(), nil, &still)
+		r.readers.policy.answered = time.Time{}
+		if n := asked.Load() - before; n != want {
+			t.Errorf("Kafka was asked %d times after %v of waiting, want %d", n, waited, want)
+		}
 	}
 }
 

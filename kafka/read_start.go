@@ -25,10 +25,11 @@ const (
 	maxEarliest = 4 << 10
 )
 
-// bounds is what Kafka has of the topic: from start up to, without it, end.
+// bounds is what Kafka has of the topic: from start up to, without it, high. What is behind end waits for a transaction
+// that somebody has open: it is acknowledged, and nobody gets it before that ends. start <= end <= high.
 type bounds struct {
-	start, end positions
-	id         *identity
+	start, end, high positions
+	id               *identity
 }
 
 // look asks Kafka for the topic's bounds. Its number of partitions is Kafka's at this moment.
@@ -61,6 +62,9 @@ func (r *Readers) lookOnce(ctx context.Context) (*bounds, error) {
 	b := &bounds{id: r.identify(topic, is.TopicID)}
 	if b.start, err = offsetsOf(ctx, topic, n, r.admin.ListStartOffsets); err == nil {
 		b.end, err = offsetsOf(ctx, topic, n, r.admin.ListCommittedOffsets)
+	}
+	if err == nil { // after end, so that it is never below it
+		b.high, err = offsetsOf(ctx, topic, n, r.admin.ListEndOffsets)
 	}
 	switch {
 	case errors.Is(err, errNotListed):
@@ -138,7 +142,7 @@ func (r *Readers) beginIn(ctx context.Context, b *bounds, start stages.Start) (p
 	case start.Earliest:
 		return b.start, nil
 	case !start.Time.IsZero():
-		return r.since(ctx, start.Time, b.end)
+		return r.since(ctx, start.Time, b.high)
 	case start.Cursor == "":
 		return b.end, nil
 	}
@@ -158,11 +162,12 @@ func (r *Readers) beginIn(ctx context.Context, b *bounds, start stages.Start) (p
 }
 
 // since is after for a start. Kafka is asked for the end of a partition, which has nothing from t on yet, after it was asked
-// for t: what comes between the two would be left out. So no start lies behind an end that was known before.
-func (r *Readers) since(ctx context.Context, t time.Time, end positions) (positions, error) {
-	ps, err := r.after(ctx, t, len(end))
+// for t: what comes between the two would be left out. So no start lies behind high, an end that was known before. It may
+// lie behind an open transaction.
+func (r *Readers) since(ctx context.Context, t time.Time, high positions) (positions, error) {
+	ps, err := r.after(ctx, t, len(high))
 	for p := range ps {
-		ps[p] = min(ps[p], end[p])
+		ps[p] = min(ps[p], high[p])
 	}
 	return ps, err
 }
@@ -198,7 +203,7 @@ func (r *Readers) check(ctx context.Context, ps positions) error {
 		switch {
 		case !ps.covers(b.start):
 			return b.expired(ps, "")
-		case b.end.covers(ps):
+		case b.high.covers(ps):
 			return nil
 		case time.Since(began) > aheadPatience:
 			return b.expired(ps, "it lies beyond the end of a partition: Kafka has lost what was there")
@@ -219,7 +224,7 @@ func (b *bounds) expired(ps positions, why string) error {
 	refused := refuse(stages.EventsExpired, why+"; the cursor in earliest_cursor goes on with what is there")
 	nearest := make(positions, len(b.start))
 	for p := range nearest {
-		nearest[p] = min(max(ps.at(int32(p)), b.start[p]), b.end[p])
+		nearest[p] = min(max(ps.at(int32(p)), b.start[p]), b.high[p])
 	}
 	if cursor := cursorOf(b.id, nearest); len(cursor) <= maxEarliest {
 		refused.Info = map[string]string{"earliest_cursor": cursor}

@@ -73,6 +73,8 @@ type Readers struct {
 	metrics readMetrics
 	// handOver is the constant, except in tests.
 	handOver time.Duration
+	// policy is for all who come upon a hole.
+	policy topicPolicy
 	// identity is the topic's, as cursors have it; nil until Kafka has told.
 	identity atomic.Pointer[identity]
 }

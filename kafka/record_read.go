@@ -21,6 +21,12 @@ import (
 // ErrNotAnEvent is returned for a record in neither of the two formats.
 var ErrNotAnEvent = errors.New("the record is not an event: it has neither the header ce_specversion nor the content type of event.v1.Event")
 
+// errIncomplete is what readers say of a record in one of the formats that lacks what CloudEvents requires. Without a source
+// and a type it would look like a heartbeat to them; whoever shows records as they are (dead letters) takes it.
+var errIncomplete = errors.New("the record is not an event: it lacks its id, source or type")
+
+func incomplete(ev *eventv1.Event) bool { return ev.Id == "" || ev.Source == "" || ev.Type == "" }
+
 // EventFromRecord reads a record in either format. The event's data is the
 // record's value, not a copy.
 func EventFromRecord(r *kgo.Record) (*eventv1.Event, error) {

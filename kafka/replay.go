@@ -9,6 +9,9 @@ package kafka
 // it, up to the first one that was received DELIVERY_TIMEOUT after it, behind which there is none; and each
 // record's own time decides. For the same reason all below a time is done when each partition has come DELIVERY_TIMEOUT
 // further.
+//
+// What is behind a transaction that somebody has open is acknowledged, and Kafka does not give it to us before that ends.
+// It is of the range all the same: the replay waits for it.
 
 import (
 	"context"
@@ -98,8 +101,8 @@ func (p *replay) find(ctx context.Context) error {
 		return err
 	}
 	p.id = b.id
-	n := len(b.end)
-	first, err := r.after(ctx, p.from, n)
+	n := len(b.high)
+	first, err := r.since(ctx, p.from, b.high)
 	if err != nil {
 		return err
 	}
@@ -109,7 +112,7 @@ func (p *replay) find(ctx context.Context) error {
 	}
 	var spans []Span
 	for i := range n {
-		spans = append(spans, Span{Partition: int32(i), Start: max(first[i], b.start[i]), End: min(last[i], b.end[i])})
+		spans = append(spans, Span{Partition: int32(i), Start: max(first[i], b.start[i]), End: min(last[i], b.high[i])})
 	}
 	p.merge = newMerge(spans, max(min(replayQueue, replayQueues/n), readPartitionBytes/8))
 	return nil
@@ -125,6 +128,9 @@ func (p *replay) read(ctx context.Context) error {
 	defer release()
 	for {
 		for p.merge.ready() {
+			if ctx.Err() != nil { // a filter takes its time, and may want nothing
+				return context.Cause(ctx)
+			}
 			if err := p.take(ctx, p.merge.pop()); err != nil {
 				return err
 			}
@@ -184,17 +190,32 @@ func (p *replay) idle(ctx context.Context, client *kgo.Client) error {
 		return nil
 	}
 	if p.waited > p.readers.cfg.ReadTimeout {
-		q := p.merge.missing()
-		return p.ended(refuse(stages.KafkaUnavailable, fmt.Sprintf(
-			"nothing has come of topic %s, partition %d from offset %d on within %v, and it should reach up to %d",
-			p.readers.parts.Topic.Name, q.partition, q.next, p.waited.Round(time.Second), q.end-1)))
+		return p.ended(p.late(b))
 	}
 	return nil
 }
 
+// late says what has not come.
+func (p *replay) late(b *bounds) error {
+	topic, waited := p.readers.parts.Topic.Name, p.waited.Round(time.Second)
+	for _, q := range p.merge.queues {
+		if stable := b.end.at(q.partition); len(q.records) == 0 && q.next < q.end && stable <= q.next {
+			return refuse(stages.KafkaUnavailable, fmt.Sprintf(
+				"an open transaction of a producer at topic %s, partition %d, offset %d has held the events behind it up for %v: go on from the position when it has ended, which the broker sees to after the producer's transaction.timeout.ms",
+				topic, q.partition, stable, waited))
+		}
+	}
+	q := p.merge.missing()
+	return refuse(stages.KafkaUnavailable, fmt.Sprintf(
+		"nothing has come of topic %s, partition %d from offset %d on within %v, and it should reach up to %d",
+		topic, q.partition, q.next, waited, q.end-1))
+}
+
 // skipHoles gets over offsets that Kafka has no records of.
 func (p *replay) skipHoles(ctx context.Context, client *kgo.Client) (moved bool) {
-	if !p.readers.compacted(ctx) {
+	ctx, cancel := context.WithTimeout(ctx, p.readers.cfg.ReadTimeout)
+	defer cancel()
+	if !p.readers.compacted(ctx, p.id) {
 		return false
 	}
 	for _, q := range p.merge.queues {

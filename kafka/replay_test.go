@@ -281,8 +281,11 @@ func TestReplayLeavesOutWhatIsNoEvent(t *testing.T) {
 	for i := range 10 {
 		one := eventRecord(0, i)
 		one.Timestamp = second(i)
-		if i%2 == 1 {
+		switch i % 4 {
+		case 1:
 			one.Headers = nil
+		case 3: // an event without an id, a source and a type
+			one.Headers = one.Headers[:1]
 		}
 		if err := r.client.ProduceSync(t.Context(), one).FirstErr(); err != nil {
 			t.Fatal(err)
@@ -396,6 +399,26 @@ func TestReplayIsCancelled(t *testing.T) {
 	r.readers.Close()
 	_ = reasonIs(t, <-done, stages.Draining)
 	_ = reasonIs(t, r.readers.Replay(t.Context(), ask), stages.Draining)
+}
+
+// A replay that nobody wants any more asks no filter again.
+func TestReplaysHearOfTheirEndBeforeEachRecord(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	r.writeAt(0, 100, second)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var got replayed
+	ask := got.ask(second(0), second(100))
+	asked := 0
+	ask.Match = func(*eventv1.Event) (bool, error) {
+		if asked++; asked == 10 {
+			cancel()
+		}
+		return false, nil
+	}
+	if err := r.readers.Replay(ctx, ask); !errors.Is(err, context.Canceled) || asked != 10 {
+		t.Errorf("%v after %d events", err, asked)
+	}
 }
 
 func TestReplaysTakeReaders(t *testing.T) {
