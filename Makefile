@@ -125,8 +125,8 @@ proto-check: $(BUF) $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) ## Lint the proto fil
 
 ##@ Test
 
-# Where goroutines meet: these run under the race detector.
-RACE := $(call packages,ring stages pipeline transport kafka)
+# Where goroutines meet: these run under the race detector, the longest first.
+RACE := $(call packages,kafka transport pipeline stages ring)
 # Where they meet without locks: these also run without it on one processor, where a waiter that spins would starve its
 # peer, and on four. Their tests take only that many where GOMAXPROCS is set, and all where it is not.
 LOCK_FREE := $(call packages,ring pipeline)
@@ -138,9 +138,9 @@ RACE_ONLY := $(call packages,transport kafka)
 .PHONY: test
 test: ## Run all tests, the concurrent packages under -race (2 cores: under 3 minutes)
 	go test -vet=off -timeout 5m $$(go list ./... | grep -vxFf <(go list $(RACE_ONLY) $(LOCK_FREE)))
-	GOMAXPROCS=4 go test -vet=off -timeout 5m -race -count=1 $(RACE)
+	GOMAXPROCS=4 go test -vet=off -timeout 5m -race -p 2 -parallel 8 -count=1 $(RACE)
 	GOMAXPROCS=1 go test -vet=off -timeout 5m -p 2 -count=1 -skip '^TestModel' $(LOCK_FREE)
-	GOMAXPROCS=4 go test -vet=off -timeout 5m -tags poison -count=1 $(LOCK_FREE) # retired buffers are overwritten
+	GOMAXPROCS=4 go test -vet=off -timeout 5m -p 2 -tags poison -count=1 $(LOCK_FREE) # retired buffers are overwritten
 	go -C $(PAGES) test -vet=off -timeout 5m ./...
 
 .PHONY: test-short

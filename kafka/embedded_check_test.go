@@ -18,7 +18,7 @@ import (
 // makeStore leaves a store with several segments, as a clean stop or a crash does.
 func makeStore(t *testing.T, clean bool) (dir string, events int) {
 	t.Helper()
-	dir, events = t.TempDir(), 800
+	dir, events = t.TempDir(), 600 // in three files
 	small := func(c *Config) { c.EmbeddedDataDir, c.NumPartitions, c.EmbeddedMaxBytes = dir, 1, 16*stages.MiB }
 	r, broker := startEmbedded(t, small)
 	r.fill(events, 10_000, "e")
@@ -70,8 +70,10 @@ func whole(t *testing.T, broker *Embedded, events int) bool {
 // refused with the file's name, or the flip does no harm. With the flag it
 // starts, and without the flag afterwards.
 func TestEmbeddedFlippedBit(t *testing.T) {
+	t.Parallel()
 	for _, clean := range []bool{true, false} {
 		t.Run(fmt.Sprintf("clean %v", clean), func(t *testing.T) {
+			t.Parallel()
 			dir, events := makeStore(t, clean)
 			random := rand.New(rand.NewPCG(1, 2))
 			refused := 0
@@ -145,6 +147,7 @@ func startsWithLoss(t *testing.T, cfg *Config) {
 
 // TestEmbeddedTornTail: what a kill -9 leaves of a write is no damage.
 func TestEmbeddedTornTail(t *testing.T) {
+	t.Parallel()
 	dir, events := makeStore(t, false)
 	random := rand.New(rand.NewPCG(3, 4))
 	for range 8 {
@@ -187,6 +190,7 @@ func newest(t *testing.T, files []string) string {
 
 // TestEmbeddedOtherDamage: lost files, shorter files and damaged settings.
 func TestEmbeddedOtherDamage(t *testing.T) {
+	t.Parallel()
 	dir, _ := makeStore(t, true)
 	bases, err := segmentsOf(filepath.Join(dir, "broker", "partitions", "events-0"))
 	if err != nil {

@@ -40,6 +40,7 @@ func startWithPort(t *testing.T) (r *rig, broker *Embedded, addr string) {
 
 // TestGateServesKafkaClients: a client that knows only the port reads what the gateway wrote, and writes.
 func TestGateServesKafkaClients(t *testing.T) {
+	t.Parallel()
 	r, broker, addr := startWithPort(t)
 	r.fill(500, 1000, "e")
 	records := stored(t, 500, "events", 0, kgo.SeedBrokers(addr))
@@ -180,6 +181,7 @@ func TestGateBoundsMemory(t *testing.T) {
 }
 
 func TestGateBoundsConnections(t *testing.T) {
+	t.Parallel()
 	r, _, addr := startWithPort(t)
 	refused := 0
 	for range maxClients + 20 {

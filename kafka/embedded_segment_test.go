@@ -41,6 +41,7 @@ func readSegment(t *testing.T, data []byte, last bool) finding {
 
 // TestSegmentCut: every beginning of a file is what a kill may leave of the last segment, and damage to any other.
 func TestSegmentCut(t *testing.T) {
+	t.Parallel()
 	data, starts := segmentBytes(3)
 	whole := map[int]bool{len(data): true}
 	for _, at := range starts {
@@ -60,6 +61,7 @@ func TestSegmentCut(t *testing.T) {
 // TestSegmentFlips: every single bit of every batch, the last one too, is
 // damage and never taken for an unfinished write.
 func TestSegmentFlips(t *testing.T) {
+	t.Parallel()
 	data, starts := segmentBytes(3)
 	for i, at := range starts {
 		end := len(data)

@@ -115,6 +115,7 @@ func TestEmbeddedLock(t *testing.T) {
 }
 
 func TestEmbeddedSyncWrites(t *testing.T) {
+	t.Parallel()
 	r, _ := startEmbedded(t, func(c *Config) { c.EmbeddedSyncWrites = true })
 	r.fill(100, 100, "e")
 }
@@ -171,6 +172,7 @@ func (childT) TempDir() string { return "" }
 
 // TestEmbeddedSurvivesKill: kill -9 under load, several times over, loses nothing acknowledged.
 func TestEmbeddedSurvivesKill(t *testing.T) {
+	t.Parallel()
 	dir, acked := t.TempDir(), map[string]position{}
 	for round := range 3 {
 		maps.Copy(acked, runAndKill(t, dir, 3000))
@@ -268,12 +270,13 @@ func diskUse(t *testing.T, dir string) (total int64) {
 
 // TestEmbeddedSize: the disk bound holds, also after a restart and whoever makes partitions.
 func TestEmbeddedSize(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for range 2 {
 		r, broker := startEmbedded(t, func(c *Config) {
 			c.EmbeddedDataDir, c.NumPartitions, c.EmbeddedMaxBytes = dir, 1, 16*stages.MiB
 		})
-		r.fill(2000, 20_000, "e")
+		r.fill(1200, 20_000, "e")
 		r.eventually("old events are dropped", func() bool { return diskUse(t, dir) <= int64(16*stages.MiB) })
 		r.stop(broker)
 	}
@@ -281,6 +284,7 @@ func TestEmbeddedSize(t *testing.T) {
 
 // TestEmbeddedAge: old events go; offsets never start again.
 func TestEmbeddedAge(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	r, broker := startEmbedded(t, in(dir))
 	r.fill(200, 100, "e")
@@ -313,6 +317,7 @@ func TestEmbeddedAge(t *testing.T) {
 // After a crash the start writes the snapshot that a clean stop would have left, so that the broker does not read the
 // whole log into memory; not beside a transaction, which only the broker can end.
 func TestEmbeddedRenewsSnapshots(t *testing.T) {
+	t.Parallel()
 	r, broker := startEmbedded(t, nil)
 	r.fill(200, 1000, "e")
 	client, err := kgo.NewClient(append(broker.clientOptions(), kgo.TransactionalID("t"), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)

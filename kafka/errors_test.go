@@ -202,6 +202,7 @@ func testAlone(t *testing.T, before uint64) {
 
 // TestLostAnswer: a rejection after an answer was lost is no proof.
 func TestLostAnswer(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil).ready()
 	r.produce(r.partition(0), "first")
 	r.want("first", stages.Acknowledged, stages.NoReason)

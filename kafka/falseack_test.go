@@ -62,6 +62,7 @@ func (c *droppingConn) Read(b []byte) (int, error) {
 }
 
 func TestNoFalseAcknowledgement(t *testing.T) {
+	t.Parallel()
 	dropper := &answerDropper{}
 	r := newRig(t, func(_ *Config, p *Parts) {
 		dropper.dial, p.dial = p.dial, dropper.dialContext

@@ -59,6 +59,7 @@ func awaitUnion(t *testing.T, n int, subs ...*subscriber) (doubles int) {
 // Members come and go while events are written: nothing is lost, and nothing comes twice as long as all of them leave
 // in order.
 func TestGroupsShareTheTopic(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 4, nil)
 	for p := range int32(4) {
 		r.write(p, 0, 100)
@@ -224,6 +225,7 @@ func (r *readRig) awaitLog(part string) bool {
 
 // A member whose client is slow ends when the group has waited for it; what it had been sent does not come again.
 func TestGroupsDoNotWaitForSlowClients(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 1, nil)
 	r.readers.handOver = time.Nanosecond
 	r.large(200)
@@ -332,6 +334,7 @@ func (r *readRig) place(at map[int32]int64) {
 // A group whose places lie before the beginning or beyond the end hears so once, for all partitions, and is moved in
 // both directions.
 func TestGroupsAreMovedBothWays(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 4, nil)
 	for p := range int32(4) {
 		r.write(p, 0, 20)
@@ -358,6 +361,7 @@ func TestGroupsAreMovedBothWays(t *testing.T) {
 
 // A group that could not be moved is not told that it was.
 func TestGroupsThatCannotBeMoved(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 1, nil)
 	r.write(0, 0, 20)
 	r.place(map[int32]int64{0: 1000})
@@ -382,6 +386,7 @@ func TestGroupsThatCannotBeMoved(t *testing.T) {
 
 // A new group whose first member finds no reader free has not begun.
 func TestGroupsWithoutAReaderDoNotBegin(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 1, func(_ *Config, c *ReadingConfig) { c.SubscribeMaxReaders = 1 })
 	other := readerFor{client: "other"}
 	if err := r.readers.slots.take(t.Context(), other, 0); err != nil {

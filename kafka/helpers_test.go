@@ -113,7 +113,7 @@ func newPreparedRig(t testing.TB, prepare func(*kfake.Cluster), change func(*Con
 // startRig starts a producer and closes it with the test.
 func startRig(t testing.TB, change func(*Config, *Parts)) *rig {
 	t.Helper()
-	r := &rig{t: t, cfg: testConfig(t), log: &testLog{}, reports: make(chan *stages.Event, 1<<20)}
+	r := &rig{t: t, cfg: testConfig(t), log: &testLog{}, reports: make(chan *stages.Event, 1<<14)}
 	r.breaker = stages.NewBreaker(time.Second, nil)
 	parts := Parts{
 		Breaker: r.breaker, Log: r.log, MaxEvents: 10_000, DeliveryTimeout: 3 * time.Second,

@@ -89,6 +89,7 @@ func (r *letterRig) read(l *Letters, spans []Span) []string {
 }
 
 func TestLettersAreReadInOrderUpToTheEnd(t *testing.T) {
+	t.Parallel()
 	r := newLetterRig(t, 4) // nothing in the last partition
 	var want []string
 	for i := range 300 {
@@ -183,6 +184,7 @@ func TestEmptyTopicOfLetters(t *testing.T) {
 
 // The first question about a group, on a cluster where nobody has used one, is answered that there is no coordinator yet.
 func TestPositionsWithoutACoordinatorYet(t *testing.T) {
+	t.Parallel()
 	r := newLetterRig(t, 1)
 	fault := r.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.FindCoordinator}, Err: kerr.CoordinatorNotAvailable, Count: 8})
 	positions, err := r.open().Positions(t.Context())
@@ -197,6 +199,7 @@ func TestPositionsWithoutACoordinatorYet(t *testing.T) {
 }
 
 func TestLettersThatCannotBeOpened(t *testing.T) {
+	t.Parallel()
 	r := newLetterRig(t, 1)
 	r.source.Topic = "other"
 	if _, err := OpenLetters(t.Context(), r.source); err == nil || !strings.Contains(err.Error(), "there is no topic other") {
@@ -228,6 +231,7 @@ func TestLettersThatCannotBeOpened(t *testing.T) {
 
 // A broker that goes silent in the middle ends the reading with where it stood; a retention that was faster does not.
 func TestReadingGivesUp(t *testing.T) {
+	t.Parallel()
 	r := newLetterRig(t, 2)
 	r.write(letterRecord(0, 1, "a"), letterRecord(1, 2, "b"))
 	r.source.Timeout = 2 * time.Second
@@ -273,6 +277,7 @@ func TestPositionsAreKept(t *testing.T) {
 
 // A group's first request meets a Kafka that has no coordinator for it yet.
 func TestPositionsWaitForTheCoordinator(t *testing.T) {
+	t.Parallel()
 	r := newLetterRig(t, 1)
 	l := r.open()
 	asked := 0
@@ -327,6 +332,7 @@ func TestPositionText(t *testing.T) {
 
 // More open letters than a commit can name: what is behind them counts as open, too.
 func TestPositionOfManyOpenLetters(t *testing.T) {
+	t.Parallel()
 	p := Position{Next: 1_000_000, Through: 3_000_000}
 	for o := p.Next + 2; o < p.Through; o += 2000 {
 		p.Open = append(p.Open, o)

@@ -17,6 +17,7 @@ import (
 )
 
 func TestProduceAcknowledges(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil).ready()
 	for i := range 100 {
 		p := r.partition(i % 3)
@@ -57,6 +58,7 @@ func TestHiddenHeaders(t *testing.T) {
 
 // TestAcks: every level answers; without an answer there is no offset.
 func TestAcks(t *testing.T) {
+	t.Parallel()
 	for _, acks := range []Acks{AcksLeader, AcksNone} {
 		r := newRig(t, func(c *Config, _ *Parts) { c.RequiredAcks = acks }).ready()
 		r.produce(r.partition(0), "a", "b")
@@ -74,6 +76,7 @@ func TestAcks(t *testing.T) {
 
 // TestCompression: every codec's records can be read.
 func TestCompression(t *testing.T) {
+	t.Parallel()
 	for codec := range codecs {
 		r := newRig(t, func(c *Config, _ *Parts) { c.Compression = codec }).ready()
 		ids := make([]string, 200)
@@ -114,6 +117,7 @@ func TestNobodysContext(t *testing.T) {
 // TestAmbiguousAnswers: while a broker answers REQUEST_TIMED_OUT, franz-go
 // honours no timeout; the event is acknowledged late and exactly once.
 func TestAmbiguousAnswers(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(_ *Config, p *Parts) { p.DeliveryTimeout = time.Second }).ready()
 	fault := r.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.RequestTimedOut, Count: -1})
 	r.produce(r.partition(0), "a")
@@ -229,6 +233,7 @@ func TestTopicDeletedAndRecreated(t *testing.T) {
 // TestRecreatedUnderLoad: events sent all the while get an outcome, never a
 // false acknowledgement, and the new topic is found by itself.
 func TestRecreatedUnderLoad(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil).ready()
 	if err := r.cluster.DeleteTopic("events"); err != nil {
 		t.Fatal(err)
@@ -313,6 +318,7 @@ func TestKafkaComesLater(t *testing.T) {
 // TestBreaker: silence with records in flight opens it, any answer to a probe
 // half-opens it, an acknowledgement closes it.
 func TestBreaker(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *Config, p *Parts) {
 		c.ReadTimeout, c.WriteTimeout = 300*time.Millisecond, 300*time.Millisecond
 		p.DeliveryTimeout = 30 * time.Second
@@ -381,6 +387,7 @@ var _ kgo.Logger = (*clientLog)(nil)
 // TestSettledRecordsAreSmall: what an event keeps between two uses is outside
 // every memory budget, so large buffers go as soon as Kafka has answered.
 func TestSettledRecordsAreSmall(t *testing.T) {
+	t.Parallel()
 	for _, format := range []Format{FormatBinary, FormatEvent} {
 		r := newRig(t, func(c *Config, _ *Parts) { c.RecordFormat = format }).ready()
 		p := r.partition(0)

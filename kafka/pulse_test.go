@@ -54,6 +54,7 @@ func (r *rig) outlast(clock, opened *atomic.Int64) {
 // at all. The other brokers answer, so the breaker stays closed and their
 // partitions go on.
 func TestOneStuckPartition(t *testing.T) {
+	t.Parallel()
 	const leader = 0
 	for name, keys := range map[string][]kmsg.Key{
 		"connections closed": {kmsg.Produce},
@@ -95,6 +96,7 @@ func TestOneStuckPartition(t *testing.T) {
 
 // TestDeadBrokersOpen: nobody is left to answer.
 func TestDeadBrokersOpen(t *testing.T) {
+	t.Parallel()
 	r, clock, opened := pulseRig(t)
 	r.produce(r.partition(0), "a")
 	r.want("a", stages.Acknowledged, stages.NoReason)

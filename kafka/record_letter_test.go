@@ -48,6 +48,7 @@ func genVerdict(t *rapid.T) stages.Verdict {
 // Every letter is read back as it was, in every format and on a record that other events have used; its size is never
 // underestimated; and when franz-go has given the record back, nothing of the letter stays with it.
 func TestLetterRoundTrip(t *testing.T) {
+	t.Parallel()
 	var recycled stages.Event
 	rapid.Check(t, func(rt *rapid.T) {
 		format := rapid.SampledFrom([]Format{FormatBinary, FormatEvent}).Draw(rt, "format")

@@ -84,26 +84,23 @@ func second(i int) time.Time { return replayBase.Add(time.Duration(i) * time.Sec
 // Events of three partitions, a little out of the order of their times: exactly those of the range come, in the order of
 // each partition and about in that of time, and every position on the way is honest.
 func TestReplayOfARange(t *testing.T) {
+	t.Parallel()
 	const n, slack = 3000, 25 * time.Second
 	r := newReadRig(t, 3, func(_ *Config, c *ReadingConfig) { c.ReplayBatchSize = 100 })
 	r.readers.parts.DeliveryTimeout = slack
-	type stored struct {
-		place string
-		at    time.Time
-	}
-	var everything []stored
+	everything := map[string]time.Time{}
 	for p := range int32(3) {
 		r.writeAt(p, n, func(i int) time.Time {
 			at := replayBase.Add(time.Duration(i)*100*time.Millisecond - time.Duration(rand.IntN(int(slack/time.Millisecond)))*time.Millisecond)
-			everything = append(everything, stored{fmt.Sprintf("%d/%d", p, i), at})
+			everything[fmt.Sprintf("%d/%d", p, i)] = at
 			return at
 		})
 	}
 	from, to := second(60), second(180)
 	want := map[string]time.Time{}
-	for _, s := range everything {
-		if !s.at.Before(from) && s.at.Before(to) {
-			want[s.place] = s.at
+	for place, at := range everything {
+		if !at.Before(from) && at.Before(to) {
+			want[place] = at
 		}
 	}
 	var got replayed
@@ -134,10 +131,7 @@ func TestReplayOfARange(t *testing.T) {
 	if len(want) > 0 {
 		t.Fatalf("%d events of the range did not come", len(want))
 	}
-	got.honest(t, func(place string) time.Time {
-		i := slices.IndexFunc(everything, func(s stored) bool { return s.place == place })
-		return everything[i].at
-	})
+	got.honest(t, func(place string) time.Time { return everything[place] })
 	at := got.last()
 	if !at.Done || at.Read != int64(len(got.places)) || at.Matched != at.Read || !at.Position.Equal(to) {
 		t.Errorf("the end is %+v of %d events up to %v", at, len(got.places), to)
@@ -150,6 +144,12 @@ func TestReplayOfARange(t *testing.T) {
 // honest fails when something below a position came after it, or the position tells nothing.
 func (p *replayed) honest(t *testing.T, timeOf func(place string) time.Time) {
 	t.Helper()
+	earliest := make([]time.Time, len(p.places)) // of what came from this place on
+	for i, place := range slices.Backward(p.places) {
+		if earliest[i] = timeOf(place); i+1 < len(p.places) && earliest[i+1].Before(earliest[i]) {
+			earliest[i] = earliest[i+1]
+		}
+	}
 	seen, moved := 0, 0
 	for i, n := range p.pages {
 		seen += n
@@ -159,10 +159,8 @@ func (p *replayed) honest(t *testing.T, timeOf func(place string) time.Time) {
 		if i > 0 && p.progress[i].Position.After(p.progress[i-1].Position) {
 			moved++
 		}
-		for _, place := range p.places[seen:] {
-			if at := timeOf(place); at.Before(p.progress[i].Position) {
-				t.Fatalf("after page %d all below %v is done, but then %s of %v came", i, p.progress[i].Position, place, at)
-			}
+		if seen < len(p.places) && earliest[seen].Before(p.progress[i].Position) {
+			t.Fatalf("after page %d all below %v is done, but then an event of %v came", i, p.progress[i].Position, earliest[seen])
 		}
 	}
 	if moved < len(p.pages)/4 {
@@ -332,6 +330,7 @@ func TestReplayOfTransactions(t *testing.T) {
 
 // Pages keep to the bytes that a gRPC client takes; what is larger by itself travels alone.
 func TestReplayPagesByBytes(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 1, nil)
 	big := strings.Repeat("x", 700<<10)
 	for i := range 20 {
@@ -354,6 +353,7 @@ func TestReplayPagesByBytes(t *testing.T) {
 
 // The rate holds for what matches, and the caller hears of the progress while nothing does.
 func TestReplayRate(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 1, nil)
 	r.writeAt(0, 400, second)
 	var got replayed
@@ -374,6 +374,7 @@ func TestReplayRate(t *testing.T) {
 }
 
 func TestReplayIsCancelled(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 1, nil)
 	r.writeAt(0, 100, second)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -422,6 +423,7 @@ func TestReplaysHearOfTheirEndBeforeEachRecord(t *testing.T) {
 }
 
 func TestReplaysTakeReaders(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 1, func(_ *Config, c *ReadingConfig) { c.SubscribeMaxReaders = 1 })
 	r.writeAt(0, 10, second)
 	var other error
@@ -459,6 +461,7 @@ func (r *readRig) writeBig(n int) {
 
 // Retention passes a replay at work: it ends and says how far it came, and nothing is left out silently.
 func TestRetentionPassesAReplay(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 1, nil)
 	r.writeBig(100)
 	var got replayed
@@ -488,6 +491,7 @@ func TestRetentionPassesAReplay(t *testing.T) {
 }
 
 func TestTopicDeletedUnderAReplay(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 1, nil)
 	r.writeBig(60)
 	var got replayed
@@ -517,6 +521,7 @@ func TestTopicDeletedUnderAReplay(t *testing.T) {
 
 // The topic is made anew under a replay, with as many events: those are not of the replay.
 func TestTopicRecreatedUnderAReplay(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 1, nil)
 	r.writeBig(60)
 	var got replayed
@@ -547,6 +552,7 @@ func TestTopicRecreatedUnderAReplay(t *testing.T) {
 
 // Kafka goes away under a replay, and does not come back.
 func TestKafkaAwayUnderAReplay(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 1, func(c *Config, _ *ReadingConfig) { c.ReadTimeout, c.DialTimeout = time.Second, time.Second })
 	r.writeBig(60)
 	var got replayed

@@ -180,6 +180,7 @@ func (b *sourceBroker) someCommits() {
 
 // TestCommitsFollowOutcomes: with the outcomes of later records known, the offset stays in front of the first one without.
 func TestCommitsFollowOutcomes(t *testing.T) {
+	t.Parallel()
 	b := newSourceBroker(t, 1)
 	b.write(0, 0, 10, oneKey)
 	p := newHeldPipeline()
@@ -219,6 +220,7 @@ var (
 // TestFailuresAreSentAgain: from the first failure on, in order, when everything in flight has its outcome; later
 // records of its key, too. What no resend can help is not sent again.
 func TestFailuresAreSentAgain(t *testing.T) {
+	t.Parallel()
 	b := newSourceBroker(t, 1)
 	b.write(0, 0, 8, func(i int) string { return fmt.Sprint("k", i%2) })
 	p := newHeldPipeline()
@@ -292,6 +294,7 @@ func TestTheCutoffEndsTheWait(t *testing.T) {
 // TestDrainCommits: what was sent gets its outcome, its offset is committed, and the group is left: another source has
 // the partition at once, not after the session timeout.
 func TestDrainCommits(t *testing.T) {
+	t.Parallel()
 	b := newSourceBroker(t, 1)
 	b.write(0, 0, 6, oneKey)
 	p := newHeldPipeline()
@@ -330,6 +333,7 @@ func TestDrainCommits(t *testing.T) {
 
 // TestRevokedOutcomesAreAwaited: a partition goes to another source when its outcomes are known and committed.
 func TestRevokedOutcomesAreAwaited(t *testing.T) {
+	t.Parallel()
 	const partitions = 2
 	b := newSourceBroker(t, partitions)
 	for id := range int32(partitions) {
@@ -372,6 +376,7 @@ func TestRevokedOutcomesAreAwaited(t *testing.T) {
 // TestLostPartitionsAreDropped: a member that the group has forgotten reads on from what was committed, and the outcomes
 // of what it had sent before move nothing.
 func TestLostPartitionsAreDropped(t *testing.T) {
+	t.Parallel()
 	b := newSourceBroker(t, 1)
 	b.write(0, 0, 4, oneKey)
 	p := newHeldPipeline()
@@ -399,6 +404,7 @@ func TestLostPartitionsAreDropped(t *testing.T) {
 
 // TestALetterThatIsNotTakenStops: a refused record whose dead letter is refused, too, is not lost.
 func TestALetterThatIsNotTakenStops(t *testing.T) {
+	t.Parallel()
 	b := newSourceBroker(t, 1)
 	b.write(0, 0, 2, oneKey)
 	p := newHeldPipeline()
@@ -429,6 +435,7 @@ func TestALetterThatIsNotTakenStops(t *testing.T) {
 
 // TestDeletedRecordsAreNoticed: what retention has taken before it was read is logged and counted, and reading goes on.
 func TestDeletedRecordsAreNoticed(t *testing.T) {
+	t.Parallel()
 	b := newSourceBroker(t, 1)
 	b.write(0, 0, 10, oneKey)
 	p := newHeldPipeline()
@@ -487,6 +494,7 @@ func TestEndsOfTransactionsAreCommitted(t *testing.T) {
 // TestWhatIsWrittenAfterATruncationIsRead: an unclean election has cut a partition back behind what was read and committed
 // of it. What the new leader has written with the same offsets is sent, and the committed offset falls back in front of it.
 func TestWhatIsWrittenAfterATruncationIsRead(t *testing.T) {
+	t.Parallel()
 	b := newSourceBroker(t, 1)
 	b.write(0, 0, 10, oneKey)
 	p := newHeldPipeline()

@@ -240,6 +240,7 @@ func reasonIs(t *testing.T, err error, reason stages.Reason) *stages.Refusal {
 // written: each sees what its start and filter say, once, in order. The hub holds little, so those who are slow fall out
 // of it and come back.
 func TestSubscribersSeeEverythingOnce(t *testing.T) {
+	t.Parallel()
 	const partitions, before, total = 3, 300, 3000
 	r := newReadRig(t, partitions, func(_ *Config, c *ReadingConfig) { c.SubscribeBuffer = 200 << 10 })
 	for p := range int32(partitions) {
@@ -311,6 +312,7 @@ func (r *readRig) followUp(t *testing.T, who string, s *subscriber, sub stages.S
 
 // A thousand live subscribers cost Kafka one fetch stream.
 func TestLiveSubscribersShareOneFetchStream(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 2, nil)
 	var fetches atomic.Int64
 	r.cluster.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
@@ -341,6 +343,7 @@ func TestLiveSubscribersShareOneFetchStream(t *testing.T) {
 
 // What is acknowledged after the call has begun is delivered; what was before is not.
 func TestLatestBeginsWhenTheCallDoes(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 3, nil)
 	for round := range 30 {
 		r.write(int32(round%3), round*10, round*10+5)
@@ -357,6 +360,7 @@ func TestLatestBeginsWhenTheCallDoes(t *testing.T) {
 }
 
 func TestSubscribersOfATopicThatGrows(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 1, nil)
 	r.write(0, 0, 10)
 	early := r.subscribe(r.readers, stages.Subscription{Start: stages.Start{Earliest: true}}, nil)
@@ -417,6 +421,7 @@ func TestStartTime(t *testing.T) {
 
 // A cursor whose events are gone is refused with the next one that works, in all ways in which they can be gone.
 func TestExpiredCursors(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 2, nil)
 	r.write(0, 0, 20)
 	r.write(1, 0, 20)
@@ -456,6 +461,7 @@ func (r *readRig) deleteBefore(p int32, offset int64) {
 
 // Retention passes a subscriber that reads the past: it hears so, and nothing is left out silently.
 func TestRetentionPassesASubscriber(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 1, func(_ *Config, c *ReadingConfig) { c.SubscribeBuffer = 10 << 10 })
 	big := strings.Repeat("x", 100<<10)
 	for i := range 100 {
@@ -489,6 +495,7 @@ func TestRetentionPassesASubscriber(t *testing.T) {
 }
 
 func TestTopicDeletedUnderASubscriber(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 2, nil)
 	live := r.subscribe(r.readers, stages.Subscription{}, nil)
 	live.started(t)
@@ -548,6 +555,7 @@ func TestTooManyReaders(t *testing.T) {
 
 // The tail ends some time after the last listener, and another one begins for the next.
 func TestTheHubRunsWhileSomebodyListens(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 1, nil)
 	s := r.subscribe(r.readers, stages.Subscription{}, nil)
 	s.started(t)
@@ -571,6 +579,7 @@ func TestTheHubRunsWhileSomebodyListens(t *testing.T) {
 
 // Blocks that only move positions, of records that are no events, take memory too.
 func TestTheHubIsBoundedByBlocksWithoutEvents(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 1, nil)
 	h := newHub(r.readers, 1<<20)
 	tl := &tail{hub: h, readers: r.readers, at: positions{0}}
@@ -592,6 +601,7 @@ func TestTheHubIsBoundedByBlocksWithoutEvents(t *testing.T) {
 
 // The topic is deleted and created again, and somebody else has noticed before: nobody goes on in it at his old place.
 func TestTopicRecreatedUnderSubscribers(t *testing.T) {
+	t.Parallel()
 	r := newReadRig(t, 1, nil)
 	r.write(0, 0, 100)
 	held := make(chan struct{})

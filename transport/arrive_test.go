@@ -17,6 +17,7 @@ import (
 
 // TestDrainEndsUnarySilence: a unary call that never sends its message, or half of it, does not hold up a drain.
 func TestDrainEndsUnarySilence(t *testing.T) {
+	t.Parallel()
 	g := start(t, nil)
 	half := g.rawHTTP2()
 	half.open(1, unaryMethod)

@@ -287,6 +287,7 @@ func TestReplayIsNotRead(t *testing.T) {
 
 // A replay ends with its stream's age, with a drain, and when its client leaves.
 func TestReplayEnds(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		change func(*setup)
@@ -417,6 +418,7 @@ func TestRepublish(t *testing.T) {
 // One event is refused for good, one for a while, one is in doubt: the replay tells of the first, and sends the others
 // again; nothing of a key passes what was sent before it, but for what comes twice.
 func TestRepublishWhatIsRefused(t *testing.T) {
+	t.Parallel()
 	var to published
 	to.answer = func(id string, before int) (stages.Verdict, bool) {
 		switch {
@@ -453,6 +455,7 @@ func TestRepublishWhatIsRefused(t *testing.T) {
 
 // When nothing passes, the replay ends and says why and where.
 func TestRepublishThatIsStuck(t *testing.T) {
+	t.Parallel()
 	var to published
 	to.answer = func(id string, _ int) (stages.Verdict, bool) {
 		return stages.Verdict{Outcome: stages.Refused, Reason: stages.KafkaUnavailable, Stage: stages.AtProduce}, len(id) == 3

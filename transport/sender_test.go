@@ -258,7 +258,7 @@ func goroutineIn(function string) bool {
 func TestRetireRace(t *testing.T) {
 	p, c := &playedPipeline{}, &playedStream{answered: make(chan struct{}, 1)}
 	stays := 0
-	const rounds = 3000
+	const rounds = 1000
 	for round := range rounds {
 		st := playStream(t, p, c)
 		st.sending.Store(true)

@@ -225,6 +225,7 @@ func TestHardEndOfADrain(t *testing.T) {
 }
 
 func TestStreamAge(t *testing.T) {
+	t.Parallel()
 	g := start(t, func(c *setup) { c.config.MaxConnectionAge = time.Second })
 	s, err := g.client().IngestEventStream(g.context())
 	if err != nil {

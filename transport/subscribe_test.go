@@ -178,6 +178,7 @@ func TestSubscribe(t *testing.T) {
 
 // A client that does not read is cut, and finds out with which cursor it can go on; its gateway does not wait for it.
 func TestSubscriberThatNeverReads(t *testing.T) {
+	t.Parallel()
 	ended := make(chan error, 1)
 	client := reader(t, func(c *setup) { c.config.SendTimeout = 300 * time.Millisecond }, func(_ context.Context, s *stages.Subscription) error {
 		err := s.Begun()
@@ -209,6 +210,7 @@ func TestSubscriberThatNeverReads(t *testing.T) {
 
 // A subscription ends with its client, with the age of its stream, and with a drain.
 func TestSubscriptionsEnd(t *testing.T) {
+	t.Parallel()
 	ended := make(chan error, 1)
 	serve := func(ctx context.Context, s *stages.Subscription) error {
 		if err := s.Begun(); err != nil {
