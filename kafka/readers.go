@@ -63,6 +63,7 @@ type Readers struct {
 	admin  *kadm.Client
 	hub    *hub
 	slots  *readerSlots
+	turns  *turns
 	// closing ends every reading.
 	closing context.Context
 	close   context.CancelFunc
@@ -80,7 +81,8 @@ func NewReaders(cfg *Config, reading *ReadingConfig, parts ReaderParts) (*Reader
 	if parts.Log == nil {
 		parts.Log = discardLog{}
 	}
-	r := &Readers{cfg: cfg, reading: reading, parts: parts, slots: newReaderSlots(reading.SubscribeMaxReaders), handOver: handOver}
+	r := &Readers{cfg: cfg, reading: reading, parts: parts, slots: newReaderSlots(reading.SubscribeMaxReaders),
+		turns: newTurns(turnsAtOnce()), handOver: handOver}
 	client, err := kgo.NewClient(r.options()...)
 	if err != nil {
 		return nil, fmt.Errorf("kafka client for reading: %w", err)

@@ -61,7 +61,7 @@ func (r *Readers) Replay(ctx context.Context, ask *stages.Replay) error {
 	defer leave()
 	r.metrics.replays.Add(1)
 	defer r.metrics.replays.Add(-1)
-	p := &replay{readers: r, ask: ask, filter: r.filter(ask.Match), from: ask.From.Truncate(time.Millisecond), to: ask.To.Truncate(time.Millisecond)}
+	p := &replay{readers: r, ask: ask, filter: r.filter(ctx, ask.Name, ask.Match), from: ask.From.Truncate(time.Millisecond), to: ask.To.Truncate(time.Millisecond)}
 	p.page = newPager(ask, r.reading.ReplayBatchSize, p.position, &r.metrics)
 	if err := p.run(ctx); err != nil {
 		if ctx.Err() != nil {

@@ -89,5 +89,5 @@ func (c *Condition) work(n int) error {
 			errLimit, 2*conditionMatching)
 	}
 	c.matching += n
-	return nil
+	return c.machine.meter.workOn("matches", n)
 }
