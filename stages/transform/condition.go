@@ -45,6 +45,8 @@ const (
 	conditionMatching = 250_000
 	// conditionPattern bounds a pattern in states, and in bytes.
 	conditionPattern = 1000
+	// zoneSteps are those of a time zone with a name: 5 to 14 us, which is what its file takes to be read each time.
+	zoneSteps = 2000
 	// conditionNodes bounds an expression after its macros were put in.
 	conditionNodes = 4000
 	// conditionLoops is how deep all, exists, map and filter may nest.
@@ -90,7 +92,7 @@ func CompileCondition(source string) (*Condition, error) {
 	c := &Condition{quick: quickCost}
 	c.machine.meter.unnamed = true
 	l := limits{output: conditionText / 4, timeout: conditionTime}
-	if err := c.machine.plan(language, checked, l, conditionCost, c.decorate(tree)); err != nil {
+	if err := c.machine.plan(language, checked, l, conditionCost, c.decorate(language, tree)); err != nil {
 		return nil, oneLineError(err)
 	}
 	// cel-go makes what counts the cost in the first evaluation, and only then can it be bounded more tightly.
