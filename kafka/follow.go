@@ -199,10 +199,21 @@ func (f *follower) takeNew(b *block) error {
 // want puts an event that matches to those that go out.
 func (f *follower) want(d *stages.Delivery) error {
 	wanted, err := f.filter.wants(d.Event)
-	if err == nil && wanted {
+	if err != nil {
+		return err
+	}
+	if wanted {
 		f.out = append(f.out, d)
 	}
-	return err
+	return f.idleWithin()
+}
+
+// idleWithin is idle between two events: those of one block may take longer than a heartbeat when each waits for a turn.
+func (f *follower) idleWithin() error {
+	if f.filter.turn == nil {
+		return nil
+	}
+	return f.idle()
 }
 
 // last ends the subscription with err, which the filter says of an event: those before it go out.

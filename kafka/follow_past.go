@@ -138,6 +138,7 @@ func (f *follower) poll(ctx context.Context, client *kgo.Client) error {
 			if err := f.flush(&f.readers.metrics.fromReaders); err != nil {
 				return err
 			}
+			f.move(at.grown(0)) // a heartbeat that comes before the next one does not lead back
 		}
 	}
 	if err := f.flush(&f.readers.metrics.fromReaders); err != nil {
@@ -163,6 +164,9 @@ func (f *follower) past(r *kgo.Record, at positions) (bytes int, err error) {
 		return 0, nil
 	}
 	d, err := f.filter.take(r, cursorRoom(len(at)))
+	if err == nil {
+		err = f.idleWithin()
+	}
 	if err != nil || d == nil {
 		return 0, err
 	}

@@ -55,6 +55,9 @@ func newTurn() *turn { return &turn{ready: make(chan struct{}, 1)} }
 
 // take waits for a turn of client; give gives it back. An error is the context's, and there is no turn.
 func (s *turns) take(ctx context.Context, client string, t *turn) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if !s.join(client, t) {
 		s.given.Add(1)
 		return nil
