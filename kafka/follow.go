@@ -24,7 +24,7 @@ type follower struct {
 	readers *Readers
 	sub     *stages.Subscription
 	id      *identity
-	// filter is for what it reads by itself.
+	// filter says what it wants, of the hub's blocks and of what it reads by itself.
 	filter *recordFilter
 	// ps is what the subscriber has had and seen; shared with blocks, so never changed in place.
 	ps positions
@@ -60,7 +60,7 @@ func (r *Readers) follow(ctx context.Context, s *stages.Subscription) error {
 	if err != nil {
 		return err
 	}
-	f := &follower{readers: r, sub: s, id: id, filter: r.filter(s.Match), ps: began, wasLive: s.Start == (stages.Start{})}
+	f := &follower{readers: r, sub: s, id: id, filter: r.filter(ctx, s.Name, s.Match), ps: began, wasLive: s.Start == (stages.Start{})}
 	// beat is 0: who wants heartbeats has a cursor to resume with before there is any event.
 	r.metrics.follow(f)
 	defer r.metrics.unfollow(f)
@@ -198,11 +198,22 @@ func (f *follower) takeNew(b *block) error {
 
 // want puts an event that matches to those that go out.
 func (f *follower) want(d *stages.Delivery) error {
-	wanted, err := f.sub.Match(d.Event)
-	if err == nil && wanted {
+	wanted, err := f.filter.wants(d.Event)
+	if err != nil {
+		return err
+	}
+	if wanted {
 		f.out = append(f.out, d)
 	}
-	return err
+	return f.idleWithin()
+}
+
+// idleWithin is idle between two events: those of one block may take longer than a heartbeat when each waits for a turn.
+func (f *follower) idleWithin() error {
+	if f.filter.turn == nil {
+		return nil
+	}
+	return f.idle()
 }
 
 // last ends the subscription with err, which the filter says of an event: those before it go out.

@@ -126,7 +126,7 @@ func (f *follower) skipHoles(ctx context.Context, client *kgo.Client, s *standst
 	}
 	at := f.ps.grown(len(head))
 	for _, p := range stuck {
-		at[p] = f.readers.behindHole(ctx, client, f.id, p, at[p], head[p])
+		at[p] = f.readers.behindHole(ctx, f.id, p, at[p], head[p])
 	}
 	f.move(at)
 }
@@ -157,6 +157,7 @@ func (f *follower) poll(ctx context.Context, client *kgo.Client, s *standstill) 
 			if err := f.flush(&f.readers.metrics.fromReaders); err != nil {
 				return err
 			}
+			f.move(at.grown(0)) // a heartbeat that comes before the next one does not lead back
 		}
 	}
 	if err := f.flush(&f.readers.metrics.fromReaders); err != nil {
@@ -182,6 +183,9 @@ func (f *follower) past(r *kgo.Record, at positions) (bytes int, err error) {
 		return 0, nil
 	}
 	d, err := f.filter.take(r, cursorRoom(len(at)))
+	if err == nil {
+		err = f.idleWithin()
+	}
 	if err != nil || d == nil {
 		return 0, err
 	}

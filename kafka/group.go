@@ -76,7 +76,7 @@ func (r *Readers) share(ctx context.Context, s *stages.Subscription) error {
 	if err := r.slots.take(ctx, who, slotPatience); err != nil {
 		return err
 	}
-	m := &member{readers: r, sub: s, group: r.groupName(s.Group), filter: r.filter(s.Match), records: 1}
+	m := &member{readers: r, sub: s, group: r.groupName(s.Group), filter: r.filter(ctx, s.Name, s.Match), records: 1}
 	if err := m.found(ctx); err != nil {
 		r.slots.give(who)
 		return err

@@ -5,8 +5,12 @@ package kafka
 // one that is not wanted allocates nothing. See BenchmarkFilter.
 
 import (
+	"context"
+	"errors"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
 	"github.com/event-gateway/event-gateway/stages"
 )
 
@@ -17,13 +21,40 @@ const spareEntries = 32
 type recordFilter struct {
 	readers *Readers
 	match   stages.Match
+	// call is the context of the call, client whose it is, and turn its place among those whose filters take long.
+	call   context.Context
+	client string
+	turn   *turn
 	// spare is empty, metadata too: nothing holds the memory of a fetch while there is no next record. Each may be nil.
 	spare    *delivery
 	metadata map[string]string
 }
 
-func (r *Readers) filter(match stages.Match) *recordFilter {
-	return &recordFilter{readers: r, match: match}
+// filter is that of one call, of client.
+func (r *Readers) filter(call context.Context, client string, match stages.Match) *recordFilter {
+	return &recordFilter{readers: r, match: match, call: call, client: client}
+}
+
+// wants says whether an event is wanted. An error ends the call: the filter's, or the call's own when it ends while an
+// event waits for its turn.
+func (f *recordFilter) wants(ev *eventv1.Event) (bool, error) {
+	wanted, err := f.match(ev)
+	if err == nil {
+		return wanted, nil
+	}
+	costly, ok := errors.AsType[*stages.Costly](err)
+	if !ok {
+		return false, err
+	}
+	if f.turn == nil {
+		f.turn = newTurn()
+	}
+	turns := f.readers.turns
+	if err := turns.take(f.call, f.client, f.turn); err != nil {
+		return false, err
+	}
+	defer turns.give()
+	return costly.Decide(ev)
 }
 
 // take is the event of a record, encoded with room for a cursor of cursorBytes; nil when it is not wanted, or is no event,
@@ -43,7 +74,7 @@ func (f *recordFilter) take(r *kgo.Record, cursorBytes int) (*delivery, error) {
 		f.putBack(d)
 		return nil, nil
 	}
-	wanted, err := f.match(d.Event)
+	wanted, err := f.wants(d.Event)
 	if err != nil || !wanted {
 		f.putBack(d)
 		return nil, err

@@ -23,7 +23,7 @@ import (
 
 // filterOf is a filter without a reader around it.
 func filterOf(match stages.Match) *recordFilter {
-	return (&Readers{parts: ReaderParts{Log: discardLog{}}}).filter(match)
+	return (&Readers{parts: ReaderParts{Log: discardLog{}}, turns: newTurns(1)}).filter(context.Background(), "", match)
 }
 
 // ours is a record as the gateway writes it.

@@ -73,19 +73,15 @@ func (r *Readers) askPolicy(ctx context.Context) (compacted, answered bool) {
 
 // behindHole is the first offset, to at most, from which on partition p of the topic id, which is compacted, may have what a
 // reader gets; there is nothing between from and it. It is from itself when that is not known before ctx is over: what is in
-// the way of asking is in the way of client, which reads, too, and that says so.
-func (r *Readers) behindHole(ctx context.Context, client *kgo.Client, id *identity, p int32, from, to int64) int64 {
-	bounded, ok := client.OptValue(kgo.WithDecompressor).(kgo.Decompressor)
-	if !ok {
-		return from
-	}
+// the way of asking is in the way of whoever reads, too, and that says so.
+func (r *Readers) behindHole(ctx context.Context, id *identity, p int32, from, to int64) int64 {
 	for from < to {
 		has := r.fetchOnce(ctx, id, p, from)
 		if has == nil || has.ErrorCode != 0 {
 			break
 		}
 		options := kgo.ProcessFetchPartitionOpts{KeepControlRecords: true, IsolationLevel: kgo.ReadCommitted(), Offset: from, Topic: r.parts.Topic.Name, Partition: p}
-		read, next := kgo.ProcessFetchPartition(options, has, bounded, nil)
+		read, next := kgo.ProcessFetchPartition(options, has, r.batches, nil)
 		switch {
 		case len(read.Records) > 0:
 			return min(max(read.Records[0].Offset, from), to)

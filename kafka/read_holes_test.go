@@ -117,11 +117,6 @@ func TestHolesEndAtTheNextRecord(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			client, release, err := r.readers.newReader(t.Context(), readerFor{}, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer release()
 			for from := int64(0); from < 100; from += 7 {
 				want := int64(100)
 				for _, i := range slices.Backward(offsetsIn(pieces)) {
@@ -130,15 +125,15 @@ func TestHolesEndAtTheNextRecord(t *testing.T) {
 					}
 				}
 				for _, to := range []int64{100, min(from+3, 100)} {
-					if got, want := r.readers.behindHole(t.Context(), client, b.id, 0, from, to), min(want, to); got != want {
+					if got, want := r.readers.behindHole(t.Context(), b.id, 0, from, to), min(want, to); got != want {
 						t.Errorf("from %d, to %d: %d, want %d", from, to, got, want)
 					}
 				}
 			}
-			if got := r.readers.behindHole(t.Context(), client, &testIdentity, 0, 3, 100); got != 3 {
+			if got := r.readers.behindHole(t.Context(), &testIdentity, 0, 3, 100); got != 3 {
 				t.Errorf("in another topic: %d", got)
 			}
-			if got := r.readers.behindHole(t.Context(), client, b.id, 1, 3, 100); got != 3 {
+			if got := r.readers.behindHole(t.Context(), b.id, 1, 3, 100); got != 3 {
 				t.Errorf("in a partition that is not there: %d", got)
 			}
 		})

@@ -112,6 +112,8 @@ func (r *Readers) WriteMetrics(w io.Writer) {
 	fmt.Fprintf(&b, "gateway_subscribe_tail_errors_total %d\ngateway_subscribe_skipped_records_total %d\n", m.tailErrors.Load(), m.skipped.Load())
 	fmt.Fprintf(&b, "gateway_replays %d\ngateway_replay_events_total{what=\"read\"} %d\ngateway_replay_events_total{what=\"matched\"} %d\n",
 		m.replays.Load(), m.replayRead.Load(), m.replayMatched.Load())
+	fmt.Fprintf(&b, "gateway_subscribe_filter_turns_total %d\ngateway_subscribe_filter_waits_total %d\ngateway_subscribe_filter_wait_seconds_total %g\n",
+		r.turns.given.Load(), r.turns.waited.Load(), time.Duration(r.turns.waitedNanos.Load()).Seconds())
 	var most int64
 	for i, one := range all {
 		if i == 0 {

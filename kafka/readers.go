@@ -65,6 +65,7 @@ type Readers struct {
 	batches kgo.Decompressor
 	hub     *hub
 	slots   *readerSlots
+	turns   *turns
 	// closing ends every reading.
 	closing context.Context
 	close   context.CancelFunc
@@ -84,7 +85,8 @@ func NewReaders(cfg *Config, reading *ReadingConfig, parts ReaderParts) (*Reader
 	if parts.Log == nil {
 		parts.Log = discardLog{}
 	}
-	r := &Readers{cfg: cfg, reading: reading, parts: parts, slots: newReaderSlots(reading.SubscribeMaxReaders), handOver: handOver}
+	r := &Readers{cfg: cfg, reading: reading, parts: parts, slots: newReaderSlots(reading.SubscribeMaxReaders),
+		turns: newTurns(turnsAtOnce()), handOver: handOver}
 	batches, err := batchDecompressor(readBatchBytes)
 	if err != nil {
 		return nil, err

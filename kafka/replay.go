@@ -64,7 +64,7 @@ func (r *Readers) Replay(ctx context.Context, ask *stages.Replay) error {
 	defer leave()
 	r.metrics.replays.Add(1)
 	defer r.metrics.replays.Add(-1)
-	p := &replay{readers: r, ask: ask, filter: r.filter(ask.Match), from: ask.From.Truncate(time.Millisecond), to: ask.To.Truncate(time.Millisecond)}
+	p := &replay{readers: r, ask: ask, filter: r.filter(ctx, ask.Name, ask.Match), from: ask.From.Truncate(time.Millisecond), to: ask.To.Truncate(time.Millisecond)}
 	p.page = newPager(ask, r.reading.ReplayBatchSize, p.position, &r.metrics)
 	if err := p.run(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -222,7 +222,7 @@ func (p *replay) skipHoles(ctx context.Context, client *kgo.Client) (moved bool)
 		if len(q.records) > 0 || q.next >= q.end {
 			continue
 		}
-		if next := p.readers.behindHole(ctx, client, p.id, q.partition, q.next, q.end); next > q.next {
+		if next := p.readers.behindHole(ctx, p.id, q.partition, q.next, q.end); next > q.next {
 			q.next, moved = next, true
 		}
 	}

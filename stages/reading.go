@@ -11,9 +11,19 @@ import (
 	eventv1 "github.com/event-gateway/event-gateway/proto/event/v1"
 )
 
-// Match says whether an event is wanted. An error ends the call that asked with it; it is a *Refusal. It is called by one
-// goroutine at a time, and the event is shared: Match must not change or keep it.
+// Match says whether an event is wanted. An error is a *Refusal, which ends the call that asked, or a *Costly. It is called
+// by one goroutine at a time, and the event is shared: Match must not change or keep it.
 type Match func(ev *eventv1.Event) (bool, error)
+
+// Costly is what a Match gives as its error for an event that takes long to decide. Whoever asked waits until few others
+// decide at the same time, and has the event decided then.
+type Costly struct {
+	// Decide is Match without a *Costly.
+	Decide Match
+}
+
+// Error is for those who did not expect it.
+func (*Costly) Error() string { return "the filter takes long for this event, and was not decided" }
 
 // Start says where reading begins. The zero value is the end of the topic: only what comes from now on. At most one of
 // the fields is set.

@@ -20,7 +20,8 @@ const MaxNames = 100
 
 // Compile returns whether an event is wanted: its type is one of types (exact, or a prefix with a trailing *), its source
 // one of sources, and expression is true. What is empty wants everything. An error is a *stages.Refusal that
-// names the field of the request. Like every Match, the result is for one goroutine at a time.
+// names the field of the request. Like every Match, the result is for one goroutine at a time; it gives a *stages.Costly
+// when the expression takes long.
 func Compile(types, sources []string, expression string) (stages.Match, error) {
 	ofType, err := compileTypes(types)
 	if err != nil {
@@ -37,15 +38,22 @@ func Compile(types, sources []string, expression string) (stages.Match, error) {
 	if err != nil {
 		return nil, invalid("filter", err.Error())
 	}
-	return func(ev *eventv1.Event) (bool, error) {
-		if !ofType.has(ev.Type) || !ofSource.has(ev.Source) {
-			return false, nil
-		}
+	costly := &stages.Costly{Decide: func(ev *eventv1.Event) (bool, error) {
 		holds, err := condition.Holds(ev)
 		if err != nil {
 			return false, &stages.Refusal{Reason: stages.FilterLimit, Detail: &stages.Detail{
 				Field: "filter", Message: fmt.Sprintf("for the event %q: %v", clip(ev.Id), err),
 			}}
+		}
+		return holds, nil
+	}}
+	return func(ev *eventv1.Event) (bool, error) {
+		if !ofType.has(ev.Type) || !ofSource.has(ev.Source) {
+			return false, nil
+		}
+		holds, decided := condition.HoldsQuickly(ev)
+		if !decided {
+			return false, costly
 		}
 		return holds, nil
 	}, nil

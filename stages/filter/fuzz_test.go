@@ -29,7 +29,7 @@ func FuzzFilter(f *testing.F) {
 		match, err := Compile(list(types), list(sources), expression)
 		if err == nil {
 			for range 2 {
-				if _, err = match(order()); err != nil {
+				if _, err = decide(match, order()); err != nil {
 					break
 				}
 			}

@@ -126,6 +126,8 @@ type celMachine struct {
 	info *ast.SourceInfo
 	// most is what an evaluation may cost.
 	most uint64
+	// within is what this evaluation may cost, if not most; from the second evaluation on.
+	within *uint64
 	// used counts the cost of an evaluation; unused is what it begins with.
 	used, unused *cost.Tracker
 	// meter tells when the time is up; whoever runs the machine starts it.
@@ -154,6 +156,9 @@ func (m *celMachine) run(names interpreter.Activation) (ref.Val, error) {
 	defer frame.Close()
 	if m.used != nil {
 		*m.used = *m.unused // cel-go would allocate one
+		if m.within != nil {
+			m.used.Limit = m.within
+		}
 		frame.SetCostTracker(m.used)
 	}
 	value, _, err := m.program.Eval(frame)
@@ -168,6 +173,14 @@ func (m *celMachine) run(names interpreter.Activation) (ref.Val, error) {
 		return nil, m.explain(err)
 	}
 	return value, nil
+}
+
+// cost is what the last evaluation has cost.
+func (m *celMachine) cost() uint64 {
+	if m.used == nil {
+		return 0
+	}
+	return m.used.ActualCost()
 }
 
 // explain says where an evaluation failed, and marks what was a limit.

@@ -23,10 +23,19 @@ import (
 
 // What a condition may take.
 const (
-	// conditionCost is the bound that counts: the same event gives the same result on any machine. Of 50 ns a unit.
-	conditionCost = 20_000
-	// conditionTime is for what the units do not see.
-	conditionTime = 5 * time.Millisecond
+	// conditionCost and conditionSteps are the bounds that count: the same event gives the same result on any machine,
+	// whatever else it does. Units of cel-go's, of 50 ns, and steps of the meter, of 10 ns, for what those do not see.
+	conditionCost  = 20_000
+	conditionSteps = 500_000
+	// quickCost and quickSteps are what an evaluation may take that nobody is asked about: some 5 us each, which is what it
+	// takes to send an event.
+	quickCost  = 100
+	quickSteps = 500
+	// quickAfter is how many evaluations that would have been quick come after one that was not before the next is tried
+	// quickly, so that a costly condition is seldom begun twice.
+	quickAfter = 8
+	// conditionTime is far above what the bounds let through: it is for what neither sees, and no bound of its own.
+	conditionTime = 100 * time.Millisecond
 	// conditionTries: a busy machine may take a goroutine's time away for longer than conditionTime. Who needs that
 	// time, needs it again.
 	conditionTries = 3
@@ -36,6 +45,8 @@ const (
 	conditionMatching = 250_000
 	// conditionPattern bounds a pattern in states, and in bytes.
 	conditionPattern = 1000
+	// zoneSteps are those of a time zone with a name: 5 to 14 us, which is what its file takes to be read each time.
+	zoneSteps = 2000
 	// conditionNodes bounds an expression after its macros were put in.
 	conditionNodes = 4000
 	// conditionLoops is how deep all, exists, map and filter may nest.
@@ -48,6 +59,9 @@ type Condition struct {
 	event   *eventv1.Event
 	// matching is what this evaluation has matched.
 	matching int
+	// quick is quickCost, where cel-go can look at it; costly is how many evaluations are not tried quickly.
+	quick  uint64
+	costly int
 }
 
 // CompileCondition compiles an expression that is true or false. An error says where and what, on one line.
@@ -75,36 +89,63 @@ func CompileCondition(source string) (*Condition, error) {
 		return nil, fmt.Errorf("gives a value of the type %s; true or false is wanted", oneLine(t.String()))
 	}
 	findEntries(tree)
-	c := new(Condition)
+	c := &Condition{quick: quickCost}
 	c.machine.meter.unnamed = true
 	l := limits{output: conditionText / 4, timeout: conditionTime}
-	if err := c.machine.plan(language, checked, l, conditionCost, c.decorate(tree)); err != nil {
+	if err := c.machine.plan(language, checked, l, conditionCost, c.decorate(language, tree)); err != nil {
 		return nil, oneLineError(err)
 	}
+	// cel-go makes what counts the cost in the first evaluation, and only then can it be bounded more tightly.
+	_, _ = c.evaluate(&eventv1.Event{}, quickSteps)
 	return c, nil
 }
 
 // oneLineError is an error that shows texts of a client, for the client.
 func oneLineError(err error) error { return errors.New(message(err)) }
 
+// HoldsQuickly is Holds where that takes little; else it has not decided. What fails is not decided either.
+func (c *Condition) HoldsQuickly(ev *eventv1.Event) (holds, decided bool) {
+	if c.costly > 0 {
+		return false, false
+	}
+	c.machine.within = &c.quick
+	value, err := c.evaluate(ev, quickSteps)
+	if err != nil {
+		c.costly = quickAfter
+		return false, false
+	}
+	return value == types.True, true
+}
+
 // Holds says whether the expression is true for ev. An error says why it is neither true nor false.
 func (c *Condition) Holds(ev *eventv1.Event) (bool, error) {
-	c.event = ev
-	defer func() { c.event = nil }()
-	var value ref.Val
-	var err error
-	for range conditionTries {
-		c.matching = 0
-		c.machine.meter.startAt(conditionTime, clock())
-		value, err = c.machine.run(c)
+	c.machine.within = nil
+	value, err := c.evaluate(ev, conditionSteps)
+	for range conditionTries - 1 {
 		if err == nil || !c.machine.meter.late {
 			break
 		}
+		value, err = c.evaluate(ev, conditionSteps)
+	}
+	if c.machine.meter.steps > quickSteps || c.machine.cost() > quickCost {
+		c.costly = quickAfter
+	} else if c.costly > 0 {
+		c.costly--
 	}
 	if err != nil {
 		return false, oneLineError(err)
 	}
 	return value == types.True, nil
+}
+
+// evaluate takes at most so many steps.
+func (c *Condition) evaluate(ev *eventv1.Event, steps uint) (ref.Val, error) {
+	c.event = ev
+	defer func() { c.event = nil }()
+	c.matching = 0
+	c.machine.meter.most = steps
+	c.machine.meter.startAt(conditionTime, clock())
+	return c.machine.run(c)
 }
 
 // conditionLanguage has the attributes, CEL's standard library, and functions for texts.

@@ -44,6 +44,9 @@ type meter struct {
 	late  bool
 	// unnamed: no variable sets the timeout.
 	unnamed bool
+	// most is how many steps there may be, up to the next stepsPerLook: the same wherever and whenever it runs. 0: as many
+	// as there is time for.
+	most uint
 }
 
 // start begins with the event that e shows; its time began with the rule.
@@ -112,6 +115,9 @@ func (m *meter) take(n int) error {
 func (m *meter) look() error { return m.check(clock()) }
 
 func (m *meter) check(now time.Duration) error {
+	if m.spent == nil && m.most > 0 && m.steps/stepsPerLook > m.most/stepsPerLook {
+		m.spent = fmt.Errorf("%w: the program takes more than %d steps of 10 ns for one event", errLimit, m.most)
+	}
 	if m.spent == nil && now > m.until {
 		setting := " (TRANSFORM_TIMEOUT)"
 		if m.unnamed {
