@@ -54,7 +54,7 @@ func (f *follower) catchUp(ctx context.Context) error {
 		if err := f.poll(ctx, client, &still); err != nil {
 			return err
 		}
-		f.skipHoles(ctx, client, &still)
+		f.skipHoles(ctx, &still)
 		if err := f.idle(); err != nil {
 			return err
 		}
@@ -109,7 +109,7 @@ func (s *standstill) stuck(now, hub positions) (all []int32) {
 
 // skipHoles gets over offsets that Kafka has no records of, and that the hub has begun behind: it would keep its reader until
 // somebody writes to that partition.
-func (f *follower) skipHoles(ctx context.Context, client *kgo.Client, s *standstill) {
+func (f *follower) skipHoles(ctx context.Context, s *standstill) {
 	if s.waited < holesEvery {
 		return
 	}

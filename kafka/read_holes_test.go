@@ -332,7 +332,7 @@ func TestSlowSubscribersAskForNoHoles(t *testing.T) {
 	for waited, want := range map[time.Duration]int64{holesEvery - 1: 0, holesEvery: 1} {
 		before := asked.Load()
 		still := standstill{at: f.ps, waited: waited}
-		f.skipHoles(t.Context(), nil, &still)
+		f.skipHoles(t.Context(), &still)
 		r.readers.policy.answered = time.Time{}
 		if n := asked.Load() - before; n != want {
 			t.Errorf("Kafka was asked %d times after %v of waiting, want %d", n, waited, want)
