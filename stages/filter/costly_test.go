@@ -74,3 +74,17 @@ func TestCostlyFilters(t *testing.T) {
 		}
 	}
 }
+
+// What is too much is not begun, also where exists goes on behind the error of each round. One of these patterns takes 160 KiB.
+func TestPatternsAreWeighedBeforeTheyAreMade(t *testing.T) {
+	const ten = `[0,1,2,3,4,5,6,7,8,9]`
+	match, err := Compile(nil, nil, ten+`.exists(a, `+ten+`.exists(b, "x".matches("(a{30}){20}" + string(a))))`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes, _ := measured(func() { _, err = decide(match, order()) })
+	t.Logf("%d KiB", bytes>>10)
+	if refusal := asRefusal(t, "patterns", err); refusal == nil || bytes > 3<<20 {
+		t.Errorf("%d KiB were made: %v", bytes>>10, err)
+	}
+}
