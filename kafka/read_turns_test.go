@@ -17,7 +17,7 @@ import (
 )
 
 // queue has one call of client wait for a turn, and gives where its name goes when it comes.
-func (s *turns) queue(t *testing.T, ctx context.Context, client, name string, came chan<- string) {
+func (s *turns) queue(ctx context.Context, t *testing.T, client, name string, came chan<- string) {
 	t.Helper()
 	before := s.waiting()
 	go func() {
@@ -30,6 +30,17 @@ func (s *turns) queue(t *testing.T, ctx context.Context, client, name string, ca
 		if time.Now().After(deadline) {
 			t.Fatalf("%s does not wait", name)
 		}
+	}
+}
+
+func receive(t *testing.T, came <-chan string) string {
+	t.Helper()
+	select {
+	case name := <-came:
+		return name
+	case <-time.After(patience):
+		t.Fatal("nobody's turn comes")
+		return ""
 	}
 }
 
@@ -48,13 +59,13 @@ func TestTurnsGoRound(t *testing.T) {
 	if err := s.take(t.Context(), "a", newTurn()); err != nil {
 		t.Fatal(err)
 	}
-	came := make(chan string)
+	came := make(chan string, 1)
 	for _, name := range []string{"a1", "a2", "a3", "b1", "a4", "c1", "b2"} {
-		s.queue(t, t.Context(), name[:1], name, came)
+		s.queue(t.Context(), t, name[:1], name, came)
 	}
 	for _, want := range []string{"a1", "b1", "c1", "a2", "b2", "a3", "a4"} {
 		s.give()
-		if got := <-came; got != want {
+		if got := receive(t, came); got != want {
 			t.Fatalf("%s has its turn, want %s", got, want)
 		}
 	}
@@ -72,20 +83,30 @@ func TestTurnsEndWithTheCall(t *testing.T) {
 	if err := s.take(t.Context(), "a", newTurn()); err != nil {
 		t.Fatal(err)
 	}
-	came := make(chan string)
+	came := make(chan string, 1)
 	ended := errors.New("the call has ended")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	s.queue(t, ctx, "a", "a1", came)
-	s.queue(t, t.Context(), "a", "a2", came)
+	s.queue(ctx, t, "a", "a1", came)
+	s.queue(t.Context(), t, "a", "a2", came)
 	cancel(ended)
-	if got := <-came; got != ended.Error() {
+	if got := receive(t, came); got != ended.Error() {
 		t.Fatal(got)
 	}
 	if err := s.take(ctx, "b", newTurn()); !errors.Is(err, ended) {
 		t.Fatalf("a call that has ended: %v", err)
 	}
 	s.give()
-	if got := <-came; got != "a2" {
+	if got := receive(t, came); got != "a2" {
+		t.Fatal(got)
+	}
+
+	// Its turn comes while it leaves.
+	late := newTurn()
+	s.join("a", late)
+	s.queue(t.Context(), t, "a", "a4", came)
+	s.give()
+	s.leave(late)
+	if got := receive(t, came); got != "a4" {
 		t.Fatal(got)
 	}
 	if s.give(); s.taken != 0 || s.waiting() != 0 {
@@ -214,10 +235,13 @@ func TestHeartbeatsBetweenCostlyEvents(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newReadRig(t, 1, func(_ *Config, c *ReadingConfig) { c.SubscribeHeartbeat = time.Nanosecond })
 			write := func() error {
-				records := make([]*kgo.Record, events)
-				for i := range records {
-					records[i] = eventRecord(0, i)
-					records[i].Value = make([]byte, size)
+				var records []*kgo.Record
+				for i := range events + history { // what the tail reads again is not of the past
+					one := eventRecord(0, i)
+					if i < events {
+						one.Value = make([]byte, size)
+					}
+					records = append(records, one)
 				}
 				return r.client.ProduceSync(t.Context(), records...).FirstErr()
 			}

@@ -4,15 +4,15 @@ package filter
 // the clock below the backstop, so the bounds in steps have to hold.
 
 import (
+	"errors"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/event-gateway/event-gateway/stages"
 )
 
-// BenchmarkWeights has as ns/op what an event takes of a filter that calls one function until its bounds end it: 5 to 10 ms
-// are meant.
+// BenchmarkWeights has as ns/op what an event takes of a filter that calls one function until its bounds end it: 6 ms at most
+// are meant, 1 for the units of cel-go's and 5 for steps.
 func BenchmarkWeights(b *testing.B) {
 	const ten = `[0,1,2,3,4,5,6,7,8,9]`
 	hundred := `(` + ten + strings.Repeat(` + `+ten, 9) + `)`
@@ -29,7 +29,7 @@ func BenchmarkWeights(b *testing.B) {
 		`subject.size() > 0`, `subject.charAt(1) != ""`, `subject.lowerAscii() != ""`, `subject.upperAscii() != ""`, `subject.replace("a", "bb") != ""`,
 		`subject.split(",").size() > 0`, `subject.substring(1) != ""`, `subject.trim() != ""`, `subject.indexOf("zz") < 0`, `subject.lastIndexOf("zz") < 0`,
 		`subject.contains("zzz") == false`, `subject.startsWith("aé1,aé") && subject.endsWith("aé1,")`, `subject.matches("^(aé1,)*$")`, `subject.matches("a{20}z") == false`,
-		`"x".matches("(a{30}){20}" + string(a)) == false`, `subject.matches(string(a)) || true`,
+		`"x".matches("(a{30}){20}" + string(a)) == false`, `subject.matches(string(a)) || true`, `"x".matches("(a{30}){20}" + string(a)) || true`,
 		`metadata.long.size() > 0`, `metadata.long.contains("zz") == false`, `metadata.long.lowerAscii() != ""`, `metadata.long < metadata.long + "a"`, `metadata.long == metadata.long`,
 		`sha256(subject) != ""`, `sha256("") != ""`, `hash(subject) >= 0 || true`, `hash("") >= 0 || true`, `bytes(subject) != b""`, `string(bytes(subject)) != ""`,
 		`time.getHours() >= 0`, `time.getDayOfYear() >= 0`, `time.getHours("America/New_York") >= 0`, `time.getHours(metadata.zone) >= 0`, `time.getHours("+01:00") >= 0`,
@@ -45,20 +45,14 @@ func BenchmarkWeights(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			costly, ok := any(nil), false
-			if _, err := match(ev); err != nil {
-				costly, ok = err, true
-			}
+			_, err = match(ev)
+			costly, ok := errors.AsType[*stages.Costly](err)
 			if !ok {
 				b.Fatal("it was decided at once")
 			}
-			var r0, r1 syscall.Rusage
-			syscall.Getrusage(1, &r0)
 			for b.Loop() {
-				_, err = costly.(*stages.Costly).Decide(ev)
+				_, err = costly.Decide(ev)
 			}
-			syscall.Getrusage(1, &r1)
-			b.ReportMetric(float64(r1.Utime.Nano()-r0.Utime.Nano()+r1.Stime.Nano()-r0.Stime.Nano())/1e6/float64(b.N), "cpums/op")
 			b.Logf("%.150v", err)
 		})
 	}

@@ -51,18 +51,25 @@ func inZone(m *meter, args []ref.Val) error {
 	return m.workOn("a time zone", zoneSteps)
 }
 
-// compileBounded compiles patterns that are not too large to.
-func compileBounded(pattern string) (*sizedPattern, error) {
+// boundedStates are those of a pattern that is not too large to be compiled.
+func boundedStates(pattern string) (int, error) {
 	states := len(pattern)
 	if states <= conditionPattern {
 		n, err := patternSteps(pattern)
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
 		states = n
 	}
 	if states > conditionPattern {
-		return nil, fmt.Errorf("%w: a pattern of %d states or bytes; %d are the most", errLimit, states, conditionPattern)
+		return 0, fmt.Errorf("%w: a pattern of %d states or bytes; %d are the most", errLimit, states, conditionPattern)
+	}
+	return states, nil
+}
+
+func compileBounded(pattern string) (*sizedPattern, error) {
+	if _, err := boundedStates(pattern); err != nil {
+		return nil, err
 	}
 	return compilePattern(pattern)
 }
@@ -77,11 +84,15 @@ func (c *Condition) match(args ...ref.Val) ref.Val {
 	if err := c.work(compileSteps(min(len(pattern), conditionPattern))); err != nil {
 		return types.WrapErr(err)
 	}
-	p, err := compileBounded(pattern)
+	states, err := boundedStates(pattern)
+	if err == nil {
+		err = c.work(madeOver * compileSteps(states)) // before: exists and all go on behind an error
+	}
 	if err != nil {
 		return types.WrapErr(err)
 	}
-	if err := c.work(madeOver * compileSteps(p.states)); err != nil {
+	p, err := compilePattern(pattern)
+	if err != nil {
 		return types.WrapErr(err)
 	}
 	return c.matchWith(p, args[0])
