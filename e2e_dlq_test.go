@@ -83,6 +83,7 @@ func redriveAfterMending(t *testing.T, start func(settings ...string) *process, 
 }
 
 func TestRedriveAfterMending(t *testing.T) {
+	t.Parallel()
 	dir, port := t.TempDir(), freePort(t)
 	settings := []string{"EMBEDDED_DATA_DIR=" + dir, "EMBEDDED_KAFKA_PORT=" + port, "KAFKA_DLQ_TOPIC=refused"}
 	redriveAfterMending(t, func(more ...string) *process {

@@ -48,6 +48,7 @@ func background(t *testing.T, p *process, timeout string) (totals func() publish
 }
 
 func TestDrainUnderLoadLosesNothing(t *testing.T) {
+	t.Parallel()
 	dir, port := t.TempDir(), freePort(t)
 	p := startGateway(t, "EMBEDDED_DATA_DIR="+dir, "EMBEDDED_KAFKA_PORT="+port, "SHUTDOWN_GRACE=1s").ready()
 	totals := loadUntil(t, p, 20000, "2s")

@@ -217,6 +217,7 @@ func answered(t *testing.T, err error, code codes.Code, reason string) {
 // In every state of the registry known schemas go on, also after the gateway has asked for them again in vain, and events
 // with others are answered in time, with advice that fits.
 func TestRegistryFails(t *testing.T) {
+	t.Parallel()
 	f := startFakeRegistry(t)
 	p := f.gateway(t, "SCHEMA_TIMEOUT=200ms", "SCHEMA_CACHE_TTL=1s")
 	s := newSender(t, p)
@@ -277,6 +278,7 @@ func heldEvents(p *process) (n int) {
 // While the events of one key wait for a slow schema, the same worker's other keys are served; afterwards the first key's
 // events are in their order.
 func TestOneKeyWaitsForItsSchema(t *testing.T) {
+	t.Parallel()
 	f := startFakeRegistry(t)
 	port := freePort(t)
 	p := f.gateway(t, "EMBEDDED_KAFKA_PORT="+port, "SCHEMA_TIMEOUT=3s", "STAGE_VALIDATE_WORKERS=1")
@@ -318,6 +320,7 @@ func TestOneKeyWaitsForItsSchema(t *testing.T) {
 
 // A drain answers the events that wait for a slow schema, and the ones behind them.
 func TestDrainWhileSchemasAreSlow(t *testing.T) {
+	t.Parallel()
 	f := startFakeRegistry(t)
 	p := f.gateway(t, "SCHEMA_TIMEOUT=3s", "LOG_OUTPUT=stderr")
 	s := newSender(t, p)

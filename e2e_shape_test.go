@@ -38,6 +38,7 @@ func header(r *kgo.Record, name string) string {
 
 // Events are filtered, changed and routed; those that a rule cannot take are kept, and go through when the rule was mended.
 func TestRulesAndDeadLettersEndToEnd(t *testing.T) {
+	t.Parallel()
 	port, dir := freePort(t), t.TempDir()
 	settings := []string{"EMBEDDED_DATA_DIR=" + dir, "EMBEDDED_KAFKA_PORT=" + port, "KAFKA_TOPICS_ALLOWED=orders", "KAFKA_DLQ_TOPIC=dead",
 		`TRANSFORM_0_FILTER=metadata["env"] != "test"`, `TRANSFORM_1_MATCH=type startsWith "order."`, "TRANSFORM_1_TOPIC=orders",
@@ -154,6 +155,7 @@ const orderSchema = `{"type":"object","required":["id"],"properties":{"id":{"typ
 
 // Data is held against the registry's schema, written in the wire format, and served from the cache when the registry is gone.
 func TestSchemasEndToEnd(t *testing.T) {
+	t.Parallel()
 	fake := srfake.New()
 	closed := false
 	stop := func() {

@@ -30,8 +30,9 @@ type sourceRig struct {
 	brokers []string
 	client  *kgo.Client
 	admin   *kadm.Client
-	// source, target and dead are the topics, group is the consumer group.
-	source, target, dead, group string
+	// source, target and dead are the topics, group is the consumer group, session the least KAFKA_SESSION_TIMEOUT that
+	// the broker takes.
+	source, target, dead, group, session string
 }
 
 // newSourceRig makes the topics.
@@ -44,7 +45,7 @@ func newSourceRig(t *testing.T, brokers []string, partitions int32) *sourceRig {
 	t.Cleanup(client.Close)
 	name := strings.NewReplacer("/", "-", "#", "-").Replace(t.Name()) + strconv.FormatInt(time.Now().UnixNano(), 36)
 	r := &sourceRig{t: t, brokers: brokers, client: client, admin: kadm.NewClient(client),
-		source: name + "-in", target: name + "-out", dead: name + "-dead", group: name}
+		source: name + "-in", target: name + "-out", dead: name + "-dead", group: name, session: "6s"}
 	for _, topic := range []string{r.source, r.target, r.dead} {
 		r.create(topic, partitions)
 	}
@@ -67,12 +68,14 @@ func (r *sourceRig) create(topic string, partitions int32) {
 // fakeSource is a rig with a broker in this process.
 func fakeSource(t *testing.T, partitions int32) (*sourceRig, *kfake.Cluster) {
 	t.Helper()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	return newSourceRig(t, cluster.ListenAddrs(), partitions), cluster
+	r := newSourceRig(t, cluster.ListenAddrs(), partitions)
+	r.session = "1s"
+	return r, cluster
 }
 
 // gateway starts a gateway that reads the source.
@@ -252,11 +255,11 @@ func checkSourceIdentity(t *testing.T, p *process) {
 	}
 }
 
-// sourceKilled: the gateway is killed in the middle, twice, and started again.
+// sourceKilled: the gateway is killed in the middle, twice, and started again. The broker has to miss the killed one first.
 func sourceKilled(t *testing.T, r *sourceRig, partitions int32) {
 	const events, keys = 12_000, 60
 	r.fill(0, events, keys, partitions)
-	slow := []string{"RATE_LIMIT_ENABLED=true", "RATE_LIMIT_RPS=8000", "RATE_LIMIT_BURST=400"}
+	slow := []string{"RATE_LIMIT_ENABLED=true", "RATE_LIMIT_RPS=8000", "RATE_LIMIT_BURST=400", "KAFKA_SESSION_TIMEOUT=" + r.session}
 	for _, part := range []int64{events / 4, events / 2} {
 		p := r.gateway(slow...)
 		eventually(t, fmt.Sprint(part, " events"), func() bool { return r.ends(r.target) >= part })
@@ -277,6 +280,7 @@ func sourceKilled(t *testing.T, r *sourceRig, partitions int32) {
 }
 
 func TestSourceKilled(t *testing.T) {
+	t.Parallel()
 	r, _ := fakeSource(t, 3)
 	sourceKilled(t, r, 3)
 }
@@ -311,6 +315,7 @@ func sourceRebalance(t *testing.T, r *sourceRig, partitions int32) {
 }
 
 func TestSourceRebalance(t *testing.T) {
+	t.Parallel()
 	r, _ := fakeSource(t, 4)
 	sourceRebalance(t, r, 4)
 }
@@ -422,6 +427,7 @@ func headerOf(r *kgo.Record, name string) string {
 }
 
 func TestSourceRefused(t *testing.T) {
+	t.Parallel()
 	sourceRefused(t, func(t *testing.T) *sourceRig {
 		r, _ := fakeSource(t, 1)
 		return r
@@ -447,6 +453,7 @@ func sourcePaced(t *testing.T, r *sourceRig) {
 }
 
 func TestSourcePaced(t *testing.T) {
+	t.Parallel()
 	r, _ := fakeSource(t, 1)
 	sourcePaced(t, r)
 }
@@ -478,6 +485,7 @@ func sourceLater(t *testing.T, r *sourceRig) {
 }
 
 func TestSourceLater(t *testing.T) {
+	t.Parallel()
 	r, _ := fakeSource(t, 1)
 	sourceLater(t, r)
 }
@@ -485,8 +493,10 @@ func TestSourceLater(t *testing.T) {
 // TestSourceOutage: Kafka stores nothing for a while, or stores and does not say so; the gateway is stopped in the
 // middle of it and started again. Everything arrives, in order.
 func TestSourceOutage(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]*kerr.Error{"not stored": kerr.NotEnoughReplicas, "stored without a word": kerr.RequestTimedOut} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			const events, keys, partitions = 6000, 30, 3
 			r, cluster := fakeSource(t, partitions)
 			settings := []string{"DELIVERY_TIMEOUT=2s", "BREAKER_OPEN_AFTER=1s", "SHUTDOWN_TIMEOUT=3s",
@@ -521,6 +531,7 @@ func TestSourceOutage(t *testing.T) {
 
 // TestSourceStopsWithoutKafka: with nothing in flight, a gateway whose Kafka is gone ends in time and in order.
 func TestSourceStopsWithoutKafka(t *testing.T) {
+	t.Parallel()
 	r, cluster := fakeSource(t, 1)
 	r.fill(0, 100, 5, 1)
 	p := r.gateway("SHUTDOWN_TIMEOUT=12s", "KAFKA_SESSION_TIMEOUT=30s")
@@ -535,6 +546,7 @@ func TestSourceStopsWithoutKafka(t *testing.T) {
 
 // TestSourcePauses: while Kafka takes nothing, the source fetches no more than its share.
 func TestSourcePauses(t *testing.T) {
+	t.Parallel()
 	const events, size = 60, 500_000
 	r, cluster := fakeSource(t, 1)
 	value := make([]byte, size) // nothing that compression makes small
@@ -559,6 +571,7 @@ func TestSourcePauses(t *testing.T) {
 
 // TestSourceOfTheEmbeddedBroker: with the gateway's own broker, killed together with it.
 func TestSourceOfTheEmbeddedBroker(t *testing.T) {
+	t.Parallel()
 	dir, port := t.TempDir(), freePort(t)
 	settings := []string{"EMBEDDED_DATA_DIR=" + dir, "EMBEDDED_KAFKA_PORT=" + port, "KAFKA_SOURCE_TOPICS=in", "KAFKA_DLQ_TOPIC=refused",
 		"KAFKA_COMMIT_INTERVAL=200ms", "KAFKA_SESSION_TIMEOUT=6s"}

@@ -18,6 +18,7 @@ import (
 )
 
 func TestPublishedEventsAreInKafkaOnceAndInOrder(t *testing.T) {
+	t.Parallel()
 	port := freePort(t)
 	p := startGateway(t, "EMBEDDED_DATA_DIR="+t.TempDir(), "EMBEDDED_KAFKA_PORT="+port).ready()
 	single := publish(t, p, 0, "--count", "2000", "--keys", "20")
@@ -51,6 +52,7 @@ func TestPublishedEventsAreInKafkaOnceAndInOrder(t *testing.T) {
 }
 
 func TestUnaryCallsOfPublish(t *testing.T) {
+	t.Parallel()
 	port := freePort(t)
 	p := startGateway(t, "EMBEDDED_DATA_DIR="+t.TempDir(), "EMBEDDED_KAFKA_PORT="+port).ready()
 	for _, args := range []string{"--count 500 --keys 20 --streams 4", "--count 5000 --batch 100 --streams 3", "--count 200 --rate 1000"} {
@@ -75,6 +77,7 @@ func TestUnaryCallsOfPublish(t *testing.T) {
 }
 
 func TestRefusalsAreCountedAndNamed(t *testing.T) {
+	t.Parallel()
 	for _, unary := range []string{"", "--unary"} {
 		p := startGateway(t, "SINK=discard", "RATE_LIMIT_ENABLED=true", "RATE_LIMIT_RPS=10", "RATE_LIMIT_BURST=50").ready()
 		for i, batch := range []string{"100", "0"} {
@@ -150,6 +153,7 @@ func TestVersion(t *testing.T) {
 }
 
 func TestPublishStopsOnInterrupt(t *testing.T) {
+	t.Parallel()
 	p := startGateway(t, "SINK=discard").ready()
 	for _, tc := range []struct {
 		args string

@@ -61,6 +61,7 @@ func refused(reason string, retry time.Duration) *gatewayv1.IngestEventResponse 
 }
 
 func TestGeneratedEventsArriveOnceWithKeysInOrder(t *testing.T) {
+	t.Parallel()
 	for _, args := range []string{"", "--streams 3", "--batch 7", "--batch 100 --streams 2 --window 1", "--rate 20000 --streams 2",
 		"--unary", "--unary --streams 5", "--unary --batch 7 --streams 2", "--unary --rate 20000 --streams 4",
 		"--unary --rate 20000 --batch 30 --streams 2"} {
@@ -174,6 +175,7 @@ func TestResendGivesUpWhereItCannotHelpOrTimeIsUp(t *testing.T) {
 }
 
 func TestABrokenStreamIsOpenedAgain(t *testing.T) {
+	t.Parallel()
 	gateway := &fake{breakAfter: 20}
 	r := runJSON(t, 1, "", "--address", startFake(t, gateway), "--count", "50", "--window", "1", "--progress")
 	if r.Acknowledged+r.NoAnswer != 50 || r.NoAnswer == 0 || r.Acknowledged < 40 || !strings.Contains(r.Error, "breaks") {
@@ -254,6 +256,7 @@ not json
 }
 
 func TestLinesEndWhenTheGatewayIsGone(t *testing.T) {
+	t.Parallel()
 	in := strings.Repeat(`{"type":"t","source":"/s"}`+"\n", 5000)
 	for _, streams := range []string{"1", "3"} {
 		code, stdout, stderr := run(t, in, "publish", "--address", "127.0.0.1:1", "--timeout", "100ms", "--streams", streams)
@@ -324,7 +327,7 @@ func TestOwnCost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	single, batch := "50000", "500000"
+	single, batch := "10000", "100000"
 	if os.Getenv("MEASURE") != "" {
 		single, batch = "500000", "5000000"
 	}

@@ -320,7 +320,7 @@ func TestRedriveThroughAProxyThatRefuses(t *testing.T) {
 func TestRedriveWithoutAGateway(t *testing.T) {
 	d := newDeadTopic(t)
 	d.fill(20, 3)
-	result, stderr := redriven(t, 1, "127.0.0.1:1", "--timeout", "2s", "--callers", "2")
+	result, stderr := redriven(t, 1, "127.0.0.1:1", "--timeout", "500ms", "--callers", "2")
 	if result.Sent != 0 || result.NotSent == 0 || !result.StoppedEarly || !strings.Contains(result.Error, "refused") || !strings.Contains(stderr, "127.0.0.1:1") {
 		t.Fatalf("%+v %s", result, stderr)
 	}

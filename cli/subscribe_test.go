@@ -23,6 +23,7 @@ import (
 
 // However often and wherever streams break, every event is printed once, and those of a partition in order.
 func TestSubscribeGoesOnWithoutGapsAndDoubles(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
 		gateway := &store{random: rand.New(rand.NewPCG(random.Uint64(), 0)), beats: rapid.Bool().Draw(rt, "beats")}
@@ -189,6 +190,7 @@ func TestSubscribeRefusesEventsWithoutCursor(t *testing.T) {
 
 // What is part of a gateway's life is not said, a lost connection is.
 func TestSubscribeSaysWhatIsNews(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		ends  []error
 		said  []string
@@ -332,6 +334,7 @@ func TestInterruptedSubscribeSaysHowToGoOn(t *testing.T) {
 
 // A reader that has had enough ends it quietly, also while nothing comes.
 func TestSubscribeEndsWithItsReader(t *testing.T) {
+	t.Parallel()
 	for _, waiting := range []bool{true, false} {
 		gateway := &store{}
 		gateway.fill(3, 1, rand.New(rand.NewPCG(1, 1)))

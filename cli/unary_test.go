@@ -32,6 +32,7 @@ func TestUnaryStatusOfABatch(t *testing.T) {
 }
 
 func TestUnaryCodesWithoutReason(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		code codes.Code
 		// refused: nothing is stored. goesOn: the next call may be answered otherwise.
@@ -60,6 +61,7 @@ func TestUnaryCodesWithoutReason(t *testing.T) {
 }
 
 func TestUnaryResendUntilAcknowledged(t *testing.T) {
+	t.Parallel()
 	for _, batch := range []string{"0", "8"} {
 		gateway := &fake{answer: func(_ *eventv1.Event, sending int) *gatewayv1.IngestEventResponse {
 			if sending < 3 {
@@ -94,6 +96,7 @@ func TestUnaryResendGivesUpWhereItCannotHelp(t *testing.T) {
 
 // What was never sent is not counted as sent, so nobody looks for it in Kafka.
 func TestUnaryWithoutAGateway(t *testing.T) {
+	t.Parallel()
 	for _, args := range []string{"", "--resend", "--batch 2 --streams 2"} {
 		r := runJSON(t, 1, "", append(strings.Fields(args), "--unary", "--address", "127.0.0.1:1", "--count", "5", "--timeout", "100ms")...)
 		if r.Sent != 0 || r.NotSent != 5 || r.NoAnswer != 0 || !strings.Contains(r.Error, "127.0.0.1:1") {
@@ -117,6 +120,7 @@ func TestUnaryWithADeafGateway(t *testing.T) {
 
 // The deadline of a call passes: no answer. Others go on as long as somebody is answered.
 func TestUnaryDeadline(t *testing.T) {
+	t.Parallel()
 	release, stuck := make(chan struct{}), make(chan struct{}, 1)
 	stuck <- struct{}{}
 	gateway := &fake{before: func() {

@@ -17,7 +17,7 @@ var makesMuch = map[string]bool{
 	`. as $d | [.[] | $d[] | {a: .}]`: true, `. as $d | [.[] | $d[]]`: true, `. as $d | [.[] | $d | .n0 = 1]`: true, `. as $d | map($d | .[0] = 1 | length)`: true,
 	`reduce .[] as $i ("x"; . + .)`: true, `reduce .[] as $i ("x"; "\(.)\(.)")`: true, `reduce .[] as $i ("x"; [., .] | join(""))`: true,
 	`reduce .[] as $i ("x"; [., .] | add)`: true, `reduce .[] as $i ([1]; . + .)`: true, `reduce .[] as $i ([1]; [.[], .[]])`: true,
-	`reduce .[] as $i ("x"; tojson)`: true, `reduce .[:100][] as $i ("x"; . * 1000)`: true, `. as $d | .l | map($d.s | split("") | length)`: true,
+	`. as $d | map($d | del(.[0]) | length)`: true, `reduce .[] as $i ("x"; tojson)`: true, `reduce .[:100][] as $i ("x"; . * 1000)`: true, `. as $d | .l | map($d.s | split("") | length)`: true,
 }
 
 func TestQuickJQRunsAway(t *testing.T) {
@@ -60,7 +60,7 @@ func TestQuickJQRunsAway(t *testing.T) {
 		{`reduce .[] as $i ("x"; tojson)`, manyNumbers},
 		{`reduce .[:100][] as $i ("x"; . * 1000)`, manyNumbers},
 	} {
-		timeout := 50 * time.Millisecond
+		timeout := 20 * time.Millisecond // in which no other program here makes a third of what it may, where this was written
 		if makesMuch[c.program] {
 			timeout = time.Minute
 		}
