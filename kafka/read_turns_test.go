@@ -274,7 +274,7 @@ func TestHeartbeatsBetweenCostlyEvents(t *testing.T) {
 					return nil
 				},
 				Deliver: func(ds []*stages.Delivery) error {
-					if had = ds[len(ds)-1].Offset + 1; had == events {
+					if had = ds[len(ds)-1].Offset + 1; had >= events {
 						return errEnough
 					}
 					return nil

@@ -119,6 +119,9 @@ func TestAnswersThatMeetTheEndOfTheirCall(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := start(t, nil)
 			c := g.rawHTTP2()
+			c.mu.Lock()
+			_ = c.framer.WriteWindowUpdate(0, 1<<30) // room for the answers of all calls that are in time
+			c.mu.Unlock()
 			var quit atomic.Bool
 			message := framed(t, request(name))
 			const behind = 8 // calls that are open before the first of them is reset
