@@ -151,7 +151,7 @@ const costly = `[0,1,2,3,4,5,6,7,8,9].exists(a, [0,1,2,3,4,5,6,7,8,9].exists(b, 
 // Many costly filters beside somebody who writes: few are decided at once, none ends, and a filter that takes little sees
 // everything.
 func TestCostlyFiltersTakeTurns(t *testing.T) {
-	const subscribers, events = 40, 60
+	const subscribers, events = 20, 20 // a millisecond each, ten under the race detector
 	r, broker := startEmbedded(t, nil)
 	reading := &ReadingConfig{SubscribeBuffer: stages.MiB, SubscribeMaxReaders: 64, SubscribeHeartbeat: time.Hour}
 	readers, err := NewReaders(r.cfg, reading, ReaderParts{Topic: r.topics.Default, Log: r.log, Embedded: broker, DeliveryTimeout: time.Second})
