@@ -44,7 +44,7 @@ type Config struct {
 	AdmissionTimeout time.Duration `env:"ADMISSION_TIMEOUT" envDefault:"250ms" doc:"how long a unary call waits for memory before it is refused"`
 	DeliveryTimeout  time.Duration `env:"DELIVERY_TIMEOUT" envDefault:"25s" doc:"how long after admission an event has its outcome at the latest"`
 
-	EventStoreCapacity int          `env:"EVENT_STORE_CAPACITY" envDefault:"65536" doc:"how many of the last acknowledged events this instance keeps in memory for GetEvent; 0 = none"`
+	EventStoreCapacity int          `env:"EVENT_STORE_CAPACITY" envDefault:"65536" doc:"how many of the last acknowledged events this instance keeps in memory for GetEvent; 0 = none, which saves a tenth to a fifth of the CPU where nobody calls it"`
 	EventStoreBytes    stages.Bytes `env:"EVENT_STORE_BYTES" envDefault:"64MiB" doc:"memory for those events; the oldest make room, and an event larger than a 64th of it is not kept"`
 
 	DedupeWindow    time.Duration `env:"DEDUPE_WINDOW" envDefault:"0s" doc:"how long the id and source of an acknowledged event are known: the same again is answered DUPLICATE with the first one's position and not stored again, or waits for its outcome while it is in flight. Only ids that clients send, only within this instance (not across instances or a restart) and only the last DEDUPE_MAX_EVENTS; after an unknown outcome a retry may still be stored twice, and what Kafka acknowledged and then lost (KAFKA_REQUIRED_ACKS) stays a duplicate. 0s = off"`
