@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -129,6 +130,9 @@ func TestExpireAllMeetsReports(t *testing.T) {
 	var seen [stages.Outcomes]int
 	for round := range rounds {
 		expireWhileReported(t, uint64(round), &seen)
+	}
+	if runtime.GOMAXPROCS(0) == 1 {
+		return // one of the two has ended before the other begins
 	}
 	for _, o := range []stages.Outcome{stages.Acknowledged, stages.Duplicate, stages.Refused, stages.Unknown} {
 		if seen[o] == 0 {
