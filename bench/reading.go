@@ -21,7 +21,7 @@ const (
 	// judgedReaders is the number of readers that the goal about fan-out is about, dearestShare what a delivered event may
 	// take of the consumers' CPU then.
 	judgedReaders = 100
-	dearestShare  = 1
+	dearestShare  = 1.0
 	// liveRate is a light load: events a second.
 	liveRate = 200
 	// latestShare is how much later than acknowledged an event may be with its subscriber, from when it was sent.
