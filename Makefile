@@ -137,8 +137,8 @@ RACE_ONLY := $(call packages,transport kafka)
 # (TestModel) go through all interleavings by themselves, on any number of processors.
 .PHONY: test
 test: ## Run all tests, the concurrent packages under -race (2 cores: under 3 minutes)
-	go test -vet=off -timeout 5m -parallel 4 $$(go list ./... | grep -vxFf <(go list $(RACE_ONLY) $(LOCK_FREE)))
-	GOMAXPROCS=4 go test -vet=off -timeout 5m -race -p 2 -parallel 8 -count=1 $(RACE)
+	go test -vet=off -timeout 5m $$(go list ./... | grep -vxFf <(go list $(RACE_ONLY) $(LOCK_FREE)))
+	GOMAXPROCS=4 go test -vet=off -timeout 5m -race -p 2 -parallel 4 -count=1 $(RACE)
 	GOMAXPROCS=1 go test -vet=off -timeout 5m -p 2 -count=1 -skip '^TestModel' $(LOCK_FREE)
 	GOMAXPROCS=4 go test -vet=off -timeout 5m -p 2 -tags poison -count=1 $(LOCK_FREE) # retired buffers are overwritten
 	go -C $(PAGES) test -vet=off -timeout 5m ./...
