@@ -26,6 +26,8 @@ type memory struct {
 	err error
 	// gate, when set, is what every call waits for: a value each, or its end.
 	gate chan struct{}
+	// takes is how long each call takes, in a bubble's time.
+	takes time.Duration
 	// deaf calls do not notice that their context has ended.
 	deaf bool
 	// calls counts all requests, and most is how many there were at once.
@@ -72,8 +74,9 @@ func (m *memory) enter(ctx context.Context) error {
 	m.calls++
 	m.now++
 	m.most = max(m.most, m.now)
-	gate, deaf := m.gate, m.deaf
+	gate, deaf, takes := m.gate, m.deaf, m.takes
 	m.mu.Unlock()
+	time.Sleep(takes)
 	if deaf {
 		ctx = context.Background()
 	}
