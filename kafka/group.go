@@ -211,7 +211,7 @@ func (m *member) overdue() error {
 	if since == 0 || time.Since(time.Unix(0, since)) < m.readers.handOver {
 		return nil
 	}
-	return refuse(stages.SlowClient, fmt.Sprintf("consumer group %s: the group waited %v for this subscriber to take its events, and others get them now; read faster, or subscribe without a group", m.group, m.readers.handOver))
+	return refuse(stages.SlowClient, fmt.Sprintf("consumer group %s: the group waited %v for this subscriber to take its events, and others get them now; read faster, or with a simpler filter, or subscribe without a group", m.group, m.readers.handOver))
 }
 
 // round sends what has come, once.
@@ -233,10 +233,16 @@ func (m *member) round(ctx context.Context) error {
 	return nil
 }
 
-// send sends records, and settles how many the next round takes over.
+// send sends records, and settles how many the next round takes over: one when some of this one had to wait for turns, so
+// that the member is heard, and the group may share out anew, between any two.
 func (m *member) send(fetches kgo.Fetches) error {
-	n, bytes := 0, 0
+	n, bytes, costly := 0, 0, m.filter.costly
 	for iter := fetches.RecordIter(); !iter.Done(); n++ {
+		if m.filter.costly > costly {
+			if err := m.overdue(); err != nil {
+				return err
+			}
+		}
 		more, err := m.take(iter.Next())
 		if err != nil {
 			return err
@@ -245,6 +251,9 @@ func (m *member) send(fetches kgo.Fetches) error {
 	}
 	if n > 0 {
 		m.records = min(groupRecords, 1+groupBytes*n/(bytes+1))
+	}
+	if m.filter.costly > costly {
+		m.records = 1
 	}
 	return m.flush()
 }

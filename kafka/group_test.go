@@ -428,3 +428,64 @@ func TestGroupsBeatAtTheBeginning(t *testing.T) {
 		t.Errorf("heartbeats %q and %d events", s.beats, len(s.events))
 	}
 }
+
+// costlyGroup is a group whose filter takes long for all events but the first, wants none, and has each decided by decide.
+func costlyGroup(decide func()) stages.Subscription {
+	sub := group(stages.Start{Earliest: true})
+	sub.Match = func(ev *eventv1.Event) (bool, error) {
+		if ev.Id == "0" {
+			return false, nil
+		}
+		return false, &stages.Costly{Decide: func(*eventv1.Event) (bool, error) { decide(); return false, nil }}
+	}
+	return sub
+}
+
+// A member whose events wait for turns takes over one at a time: it is heard between them, and the group may share out anew.
+func TestGroupsTakeCostlyEventsOneByOne(t *testing.T) {
+	r := newReadRig(t, 1, func(_ *Config, c *ReadingConfig) { c.SubscribeHeartbeat = time.Nanosecond })
+	r.write(0, 0, 300)
+	decided, round, rounds := 0, 0, []int(nil)
+	sub := costlyGroup(func() { decided++; round++ })
+	sub.Heartbeat = true
+	sub.Begun = func() error { return nil }
+	sub.Idle = func(string) error {
+		if round > 0 {
+			rounds, round = append(rounds, round), 0
+		}
+		if decided >= 299 {
+			return errEnough
+		}
+		return nil
+	}
+	if err := r.readers.Subscribe(t.Context(), &sub); !errors.Is(err, errEnough) {
+		t.Fatal(err)
+	}
+	for i, n := range rounds {
+		if n > 1 && i > 0 { // the first one is not known to be costly
+			t.Fatalf("%d events in round %d of %v", n, i, rounds)
+		}
+	}
+}
+
+// A member that is still about its filter when the group has waited long enough ends, although it sends nothing.
+func TestGroupsDoNotWaitForFilters(t *testing.T) {
+	t.Parallel()
+	r := newReadRig(t, 1, nil)
+	r.readers.handOver = time.Nanosecond
+	r.write(0, 0, groupRecords)
+	decided, deciding := 0, make(chan struct{})
+	a := r.subscribe(r.readers, costlyGroup(func() {
+		if decided++; decided == 1 {
+			close(deciding)
+			r.awaitLog("a rebalance waits")
+		}
+	}), nil)
+	<-deciding
+	b := r.subscribe(r.open(nil), group(stages.Start{}), nil)
+	_ = reasonIs(t, a.end(t), stages.SlowClient)
+	if decided > 1 {
+		t.Errorf("%d events were decided while the group waited", decided)
+	}
+	b.await(t, 1)
+}
