@@ -22,7 +22,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/event-gateway/event-gateway/stages"
 )
@@ -45,6 +44,9 @@ const (
 	// after KAFKA_SESSION_TIMEOUT.
 	minRebalance = time.Minute
 	maxRebalance = math.MaxInt32 * time.Millisecond // what the protocol can say
+	// topicEvery is how often a member to whom nothing comes looks whether the topic is there. Kafka tells only those who
+	// fetch of it: one without a partition would wait for ever.
+	topicEvery = 5 * time.Second
 )
 
 // member is one subscription with a group; it belongs to the goroutine of its call.
@@ -54,6 +56,10 @@ type member struct {
 	group   string
 	client  *kgo.Client
 	filter  *recordFilter
+	// id is the topic's. looked is when something came or was looked for last; missing: the topic was not there then.
+	id      *identity
+	looked  time.Time
+	missing bool
 	// records is how many the next round takes over.
 	records int
 	// out goes out at once: bytes of it, in one write. taken is done with then, out's records among it.
@@ -100,6 +106,9 @@ func (r *Readers) share(ctx context.Context, s *stages.Subscription) error {
 		if err := m.round(ctx); err != nil {
 			return err
 		}
+		if err := m.same(ctx); err != nil {
+			return err
+		}
 	}
 }
 
@@ -139,10 +148,11 @@ func (m *member) options() []kgo.Opt {
 // found gives a new group its place: where the subscription is to start. A group that is there keeps its own.
 func (m *member) found(ctx context.Context) error {
 	r, topic := m.readers, m.readers.parts.Topic.Name
-	ps, _, err := r.begin(ctx, m.sub.Start)
+	ps, id, err := r.begin(ctx, m.sub.Start)
 	if err != nil {
 		return err
 	}
+	m.id, m.looked = id, time.Now()
 	within, cancel := context.WithTimeout(ctx, r.cfg.ReadTimeout)
 	defer cancel()
 	committed, err := r.admin.FetchOffsetsForTopics(within, m.group, topic)
@@ -233,6 +243,29 @@ func (m *member) round(ctx context.Context) error {
 	return nil
 }
 
+// same refuses to wait in a topic that is gone, or another one by now. A broker that has just started may not know of a topic,
+// so it has to be missing twice.
+func (m *member) same(ctx context.Context) error {
+	if time.Since(m.looked) < m.readers.topicEvery {
+		return nil
+	}
+	m.looked = time.Now()
+	within, cancel := context.WithTimeout(ctx, growthEvery)
+	defer cancel()
+	topic, err := m.readers.describe(within)
+	switch {
+	case err == nil && identityOf(m.readers.parts.Topic.Name, topic.TopicID) != *m.id:
+		return refuse(stages.TopicRecreated, fmt.Sprintf("consumer group %s: the topic was deleted and created again; subscribe again to go on with the new one", m.group))
+	case err == nil || readReason(err) != stages.TopicNotFound: // what else is wrong, the fetches say
+		m.missing = false
+	case m.missing:
+		return m.unusable(err)
+	default:
+		m.missing = true
+	}
+	return nil
+}
+
 // send sends records, and settles how many the next round takes over: one when some of this one had to wait for turns, so
 // that the member is heard, and the group may share out anew, between any two.
 func (m *member) send(fetches kgo.Fetches) error {
@@ -250,6 +283,7 @@ func (m *member) send(fetches kgo.Fetches) error {
 		bytes += more
 	}
 	if n > 0 {
+		m.looked, m.missing = time.Now(), false
 		m.records = min(groupRecords, 1+groupBytes*n/(bytes+1))
 	}
 	if m.filter.costly > costly {
@@ -324,104 +358,4 @@ func (m *member) idle() error {
 	}
 	m.pause()
 	return m.sub.Idle("")
-}
-
-// broken is what the caller hears of a failed fetch. A group whose place is gone is moved to the nearest one that is
-// there, so that the next call goes on; this one says so.
-func (m *member) broken(ctx context.Context, err error) error {
-	failed, ok := errors.AsType[*partitionError](err)
-	if !ok || readReason(err) != stages.EventsExpired {
-		return m.unusable(err)
-	}
-	m.client.AllowRebalance() // all is sent that was polled, and a commit may have to wait for a rebalance
-	moved, err := m.move(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		return m.unusable(fmt.Errorf("its place in partition %d is gone, and it could not be moved: %w", failed.partition, err))
-	}
-	to, ok := moved[failed.partition]
-	if !ok { // another member has moved it, or a new leader has learnt of its end
-		return refuse(stages.EventsExpired, fmt.Sprintf("consumer group %s: its place in partition %d was gone, and by now it has one that is there; subscribe again to go on", m.group, failed.partition))
-	}
-	return refuse(stages.EventsExpired, fmt.Sprintf("consumer group %s: its place in partition %d is gone, and it was moved to offset %d, the nearest that is there (%d partitions were moved); subscribe again to go on", m.group, failed.partition, to.Offset, len(moved)))
-}
-
-// move commits the nearest place that is there for each partition whose place is gone, also for those that other
-// members have: so the group hears of it once.
-func (m *member) move(ctx context.Context) (moved map[int32]kgo.EpochOffset, err error) {
-	topic := m.readers.parts.Topic.Name
-	within, cancel := context.WithTimeout(ctx, aheadPatience+commitPatience)
-	defer cancel()
-	// First what was sent: other partitions' places would look as if they were gone, or go back.
-	if err := m.client.CommitMarkedOffsets(within); err != nil {
-		return nil, err
-	}
-	for began := time.Now(); ; {
-		late := time.Since(began) > aheadPatience
-		var ahead bool
-		if moved, ahead, err = m.gone(ctx); err != nil {
-			return nil, err
-		}
-		if !ahead || late {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(aheadPoll):
-		}
-	}
-	to := map[string]map[int32]kgo.EpochOffset{topic: moved}
-	// Marks never go back: without this, what was marked before would be committed again after it.
-	m.client.SetOffsets(to)
-	m.client.CommitOffsetsSync(within, to, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, answer *kmsg.OffsetCommitResponse, failed error) {
-		err = failed
-		if failed == nil {
-			err = commitError(answer)
-		}
-	})
-	return moved, err
-}
-
-// commitError is the first error of a partition.
-func commitError(answer *kmsg.OffsetCommitResponse) error {
-	for _, topic := range answer.Topics {
-		for _, p := range topic.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return fmt.Errorf("committing partition %d: %w", p.Partition, err)
-			}
-		}
-	}
-	return nil
-}
-
-// gone are the nearest places for partitions whose place is not there. ahead: one of them is beyond the end, which may be
-// the broker's delay.
-func (m *member) gone(ctx context.Context) (nearest map[int32]kgo.EpochOffset, ahead bool, err error) {
-	topic := m.readers.parts.Topic.Name
-	b, err := m.readers.look(ctx)
-	if err != nil {
-		return nil, false, err
-	}
-	within, cancel := context.WithTimeout(ctx, m.readers.cfg.ReadTimeout)
-	defer cancel()
-	committed, err := m.readers.admin.FetchOffsetsForTopics(within, m.group, topic)
-	if err == nil {
-		err = committed.Error()
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	nearest = map[int32]kgo.EpochOffset{}
-	for p := range b.start {
-		o, ok := committed.Lookup(topic, int32(p))
-		if !ok || o.At < 0 || o.At >= b.start[p] && o.At <= b.high[p] {
-			continue
-		}
-		ahead = ahead || o.At > b.high[p]
-		nearest[int32(p)] = kgo.EpochOffset{Epoch: -1, Offset: min(max(o.At, b.start[p]), b.high[p])}
-	}
-	return nearest, ahead, nil
 }

@@ -489,3 +489,37 @@ func TestGroupsDoNotWaitForFilters(t *testing.T) {
 	}
 	b.await(t, 1)
 }
+
+// A member hears that the topic is gone also when it has no partition of it, and Kafka tells it nothing.
+func TestTopicGoneUnderMembers(t *testing.T) {
+	for name, anew := range map[string]bool{"deleted": false, "recreated": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newReadRig(t, 1, nil)
+			r.readers.topicEvery = 100 * time.Millisecond
+			r.write(0, 0, 1)
+			members := []*subscriber{
+				r.subscribe(r.readers, group(stages.Start{Earliest: true}), nil),
+				r.subscribe(r.readers, group(stages.Start{Earliest: true}), nil),
+			}
+			for _, s := range members {
+				s.started(t)
+			}
+			awaitUnion(t, 1, members...)
+			if _, err := r.admin.DeleteTopics(t.Context(), "events"); err != nil {
+				t.Fatal(err)
+			}
+			if anew {
+				if _, err := r.admin.CreateTopic(t.Context(), 1, 1, nil, "events"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, s := range members {
+				refused, ok := errors.AsType[*stages.Refusal](s.end(t))
+				if !ok || refused.Reason != stages.TopicNotFound && refused.Reason != stages.TopicRecreated {
+					t.Errorf("member %d ends with %v", i, refused)
+				}
+			}
+		})
+	}
+}
