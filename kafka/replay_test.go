@@ -391,7 +391,6 @@ func TestReplayPositionsOfEventsThatWait(t *testing.T) {
 	got.honest(t, func(place string) time.Time { return times[place] })
 }
 
-
 func TestReplayIsCancelled(t *testing.T) {
 	t.Parallel()
 	r := newReadRig(t, 1, nil)
