@@ -155,10 +155,13 @@ func (m *member) found(ctx context.Context) error {
 	m.id, m.looked = id, time.Now()
 	within, cancel := context.WithTimeout(ctx, r.cfg.ReadTimeout)
 	defer cancel()
-	committed, err := r.admin.FetchOffsetsForTopics(within, m.group, topic)
-	if err == nil {
-		err = committed.Error()
-	}
+	var committed kadm.OffsetResponses
+	err = untilCoordinated(within, func() (err error) {
+		if committed, err = r.admin.FetchOffsetsForTopics(within, m.group, topic); err == nil {
+			err = committed.Error()
+		}
+		return err
+	})
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		return m.unusable(err)
 	}
@@ -176,10 +179,13 @@ func (m *member) commit(ctx context.Context, ps positions) error {
 	for p, offset := range ps {
 		offsets.AddOffset(m.readers.parts.Topic.Name, int32(p), offset, -1)
 	}
-	answers, err := m.readers.admin.CommitOffsets(ctx, m.group, offsets)
-	if err == nil {
-		err = answers.Error()
-	}
+	err := untilCoordinated(ctx, func() error {
+		answers, err := m.readers.admin.CommitOffsets(ctx, m.group, offsets)
+		if err == nil {
+			err = answers.Error()
+		}
+		return err
+	})
 	switch {
 	case err == nil:
 		return nil
@@ -187,6 +193,22 @@ func (m *member) commit(ctx context.Context, ps positions) error {
 		return nil // somebody was faster and is in it
 	}
 	return m.unusable(err)
+}
+
+// untilCoordinated repeats a request while the group has no coordinator: Kafka says so for some seconds when the first group
+// of all asks for one, and when it moves.
+func untilCoordinated(ctx context.Context, request func() error) error {
+	for {
+		err := request()
+		if !errors.Is(err, kerr.CoordinatorNotAvailable) && !errors.Is(err, kerr.NotCoordinator) && !errors.Is(err, kerr.CoordinatorLoadInProgress) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(coordinatorWait):
+		}
+	}
 }
 
 // unusable is what the caller hears of an error of the group.
