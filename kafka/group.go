@@ -36,8 +36,9 @@ const (
 	eventHeader = 5
 	// handOver is how long a group that wants to share its partitions out anew waits for a member that sends.
 	handOver = 5 * time.Second
-	// commitPatience bounds the last commit of a member.
+	// commitPatience bounds a commit of a member, leavePatience its good-bye after the last one.
 	commitPatience = 5 * time.Second
+	leavePatience  = 2 * time.Second
 	// heartbeatsPerSession is how often a member is heard within KAFKA_SESSION_TIMEOUT.
 	heartbeatsPerSession = 3
 	// minRebalance is the least rebalance timeout, franz-go's default too. A long one costs nothing: who is dead falls out
@@ -60,6 +61,9 @@ type member struct {
 	id      *identity
 	looked  time.Time
 	missing bool
+	// last is the context of commits, which outlive the call; giveUp ends it.
+	last   context.Context
+	giveUp context.CancelFunc
 	// records is how many the next round takes over.
 	records int
 	// out goes out at once: bytes of it, in one write. taken is done with then, out's records among it.
@@ -83,6 +87,8 @@ func (r *Readers) share(ctx context.Context, s *stages.Subscription) error {
 		return err
 	}
 	m := &member{readers: r, sub: s, group: r.groupName(s.Group), filter: r.filter(ctx, s.Name, s.Match), records: 1}
+	m.last, m.giveUp = context.WithCancel(context.Background())
+	defer m.giveUp()
 	if err := m.found(ctx); err != nil {
 		r.slots.give(who)
 		return err
@@ -124,7 +130,7 @@ func (r *Readers) rebalanceTimeout() time.Duration {
 func (m *member) options() []kgo.Opt {
 	cfg := m.readers.cfg
 	commit := func(_ context.Context, client *kgo.Client, _ map[string][]int32) {
-		ctx, cancel := context.WithTimeout(context.Background(), commitPatience)
+		ctx, cancel := context.WithTimeout(m.last, commitPatience)
 		defer cancel()
 		if err := client.CommitMarkedOffsets(ctx); err != nil {
 			m.readers.parts.Log.Log(LevelWarn, "a group's offsets could not be committed; events may be sent twice", "group", m.group, "error", err)
@@ -220,15 +226,21 @@ func (m *member) unusable(err error) error {
 	return refuse(readReason(err), fmt.Sprintf("consumer group %s: %v%s", m.group, err, what))
 }
 
-// end leaves the group, with what was sent committed.
+// end leaves the group, with what was sent committed. When Kafka does not answer it takes commitPatience and leavePatience: the
+// call has ended, but holds its reader, and a drain waits for it. Kafka notices after KAFKA_SESSION_TIMEOUT then.
 func (m *member) end() {
 	m.client.AllowRebalance()
-	ctx, cancel := context.WithTimeout(context.Background(), commitPatience)
-	defer cancel()
-	if err := m.client.CommitMarkedOffsets(ctx); err != nil {
+	late := time.AfterFunc(commitPatience, m.giveUp)
+	defer late.Stop()
+	if err := m.client.CommitMarkedOffsets(m.last); err != nil {
 		m.readers.parts.Log.Log(LevelWarn, "a group's offsets could not be committed; events may be sent twice", "group", m.group, "error", err)
 	}
-	m.client.LeaveGroup()
+	// A context of its own that is not over: else franz-go would leave when it closes, for as long as it likes.
+	ctx, cancel := context.WithTimeout(context.Background(), leavePatience)
+	defer cancel()
+	if err := m.client.LeaveGroupContext(ctx); err != nil {
+		m.readers.parts.Log.Log(LevelDebug, "a member could not leave its group", "group", m.group, "error", err)
+	}
 }
 
 // want notes that the group waits for this member; franz-go calls it on a goroutine of its own.

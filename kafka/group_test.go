@@ -547,3 +547,28 @@ func TestGroupsWaitForTheCoordinator(t *testing.T) {
 	r.write(0, 0, 10)
 	s.await(t, 10)
 }
+
+// A member whose Kafka does not answer any more ends in bounded time, whatever KAFKA_READ_TIMEOUT is.
+func TestMembersEndWithoutKafka(t *testing.T) {
+	t.Parallel()
+	r := newReadRig(t, 1, nil)
+	readers := r.open(func(c *Config, _ *ReadingConfig) { c.CommitInterval, c.ReadTimeout = time.Hour, time.Minute })
+	r.write(0, 0, 10)
+	s := r.subscribe(readers, group(stages.Start{Earliest: true}), nil)
+	s.await(t, 10)
+	silent := make(chan struct{})
+	defer close(silent)
+	for _, key := range []int16{int16(kmsg.OffsetCommit), int16(kmsg.LeaveGroup)} {
+		r.cluster.ControlKey(key, func(kmsg.Request) (kmsg.Response, error, bool) {
+			r.cluster.KeepControl()
+			r.cluster.SleepControl(func() { <-silent })
+			return nil, nil, false
+		})
+	}
+	began := time.Now()
+	s.cancel()
+	_ = s.end(t)
+	if took := time.Since(began); took > commitPatience+leavePatience+patience/4 {
+		t.Errorf("the end took %v", took)
+	}
+}
