@@ -56,8 +56,9 @@ type store struct {
 	beats bool
 	// notServing: the gateway is not well. mute: it does not answer that question.
 	notServing, mute bool
-	// republished is what each response of a replay counts as such: the matched ones less these.
-	lost int64
+	// lost are the first matched events of each replay that are refused; ahead are republished in the first one, which breaks off
+	// in the middle of a page.
+	lost, ahead int64
 }
 
 // errCut: the connection is cut, in place of a status.
@@ -315,6 +316,13 @@ func (s *store) ReplayEvents(in *gatewayv1.ReplayRequest, out grpc.ServerStreami
 		return s.end(end)
 	}
 	progress := &gatewayv1.ReplayResponse_Progress{Position: in.Start}
+	if call == 1 && s.ahead > 0 {
+		progress.Republished = s.ahead
+		if err := out.Send(&gatewayv1.ReplayResponse{Progress: progress}); err != nil {
+			return err
+		}
+		return errBroken
+	}
 	for !progress.Done {
 		response := &gatewayv1.ReplayResponse{Progress: progress}
 		s.mu.Lock()
@@ -351,7 +359,11 @@ func (s *store) page(in *gatewayv1.ReplayRequest, next []int, response *gatewayv
 		if in.RepublishTopic == "" {
 			response.Events = append(response.Events, e)
 		} else {
-			progress.Republished = progress.Matched - s.lost
+			progress.Refused = min(progress.Matched, s.lost)
+			progress.Republished = progress.Matched - progress.Refused
+			if progress.Refused > 0 {
+				progress.LastRefusal = "orders/3/42: EVENT_TOO_LARGE: \x1b[1mtoo large"
+			}
 		}
 	}
 	progress.Done = true

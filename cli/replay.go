@@ -98,9 +98,8 @@ func (c *replayCommand) report(p *Program, r *replayRun, err error) error {
 	switch {
 	case err == nil:
 		say(p.Stderr, "%s\n", r.totals("done"))
-		if t := r.total(); c.Republish != "" && t.republished < t.matched {
-			say(p.Stderr, "gateway: %s are not in %s: rules have filtered them, or they were refused; see gateway_events_total of origin replay, and the dead letters\n",
-				countEvents(t.matched-t.republished), c.Republish)
+		if t := r.total(); t.filtered+t.refused > 0 {
+			say(p.Stderr, "gateway: %s\n", c.missing(t, r.lastRefusal))
 			return exitWith(exitFailed)
 		}
 		return nil
@@ -126,6 +125,15 @@ func (c *replayCommand) report(p *Program, r *replayRun, err error) error {
 		say(p.Stderr, "gateway: everything before %s is done; to go on: %s\n", stamp(r.position), shellLine(c.words(r.position)...))
 	}
 	return exitWith(code)
+}
+
+// missing says which events are not in the topic.
+func (c *replayCommand) missing(t counts, lastRefusal string) string {
+	line := fmt.Sprintf("%s are not in %s: rules have filtered %s, and %s were refused", countEvents(t.filtered+t.refused), c.Republish, grouped(t.filtered), grouped(t.refused))
+	if lastRefusal != "" {
+		line += ", the last one " + printable(lastRefusal)
+	}
+	return line
 }
 
 // nextStep is what to do after an ending for good.

@@ -28,11 +28,12 @@ const (
 	replaySilence = 30 * time.Second
 )
 
-// counts are a replay's totals.
-type counts struct{ read, matched, republished int64 }
+// counts are a replay's totals. A stream that broke off has republished, filtered or refused some events that it had not counted as
+// matched yet: they come at the end of a page.
+type counts struct{ read, matched, republished, filtered, refused int64 }
 
 func (c counts) plus(d counts) counts {
-	return counts{c.read + d.read, c.matched + d.matched, c.republished + d.republished}
+	return counts{c.read + d.read, c.matched + d.matched, c.republished + d.republished, c.filtered + d.filtered, c.refused + d.refused}
 }
 
 // replayRun belongs to one goroutine.
@@ -50,6 +51,8 @@ type replayRun struct {
 	seen     *printedEvents
 	// before are the counts of the streams that have ended, now those of this one.
 	before, now counts
+	// lastRefusal is what the gateway says of the latest refused event.
+	lastRefusal string
 	// printed are events, doubles those that had been printed before a stream broke off.
 	printed, doubles int64
 	breaks           int
@@ -229,7 +232,10 @@ func (r *replayRun) take(p page) error {
 	if progress == nil {
 		return nil
 	}
-	r.now = counts{progress.Read, progress.Matched, progress.Republished}
+	r.now = counts{progress.Read, progress.Matched, progress.Republished, progress.Filtered, progress.Refused}
+	if progress.LastRefusal != "" {
+		r.lastRefusal = progress.LastRefusal
+	}
 	if at := progress.Position; at != nil && at.AsTime().After(r.position) {
 		r.position = at.AsTime()
 	}

@@ -11,7 +11,7 @@ import (
 // ReadingConfig is the part of the environment for SubscribeEvents and ReplayEvents.
 type ReadingConfig struct {
 	SubscribeBuffer     stages.Bytes  `env:"SUBSCRIBE_BUFFER_BYTES" envDefault:"32MiB" doc:"memory for the newest events, which all live subscribers share; who falls further behind is served from Kafka by a reader of its own until it has caught up"`
-	SubscribeMaxReaders int           `env:"SUBSCRIBE_MAX_READERS" envDefault:"64" doc:"most subscribers, groups' members and replays that read from Kafka by themselves at once, a few MiB each; more are refused with TOO_MANY_READERS. One client may have a quarter of them (at least 1), and an eighth is kept for live subscribers that fall behind. Live subscribers need none"`
+	SubscribeMaxReaders int           `env:"SUBSCRIBE_MAX_READERS" envDefault:"64" doc:"most subscribers, groups' members and replays that read from Kafka by themselves at once, a few MiB each, and up to 33 MiB for a replay of 16 partitions or more; more are refused with TOO_MANY_READERS. One client may have a quarter of them (at least 1), and an eighth is kept for live subscribers that fall behind. Live subscribers need none"`
 	SubscribeHeartbeat  time.Duration `env:"SUBSCRIBE_HEARTBEAT" envDefault:"15s" doc:"how often a subscriber that asked for it hears the newest cursor while nothing matches"`
 	ReplayMaxDuration   time.Duration `env:"REPLAY_MAX_DURATION" envDefault:"168h" doc:"longest range of one replay, and how far back it may begin"`
 	ReplayBatchSize     int           `env:"REPLAY_BATCH_SIZE" envDefault:"1000" doc:"most events in one response of a replay"`

@@ -34,10 +34,15 @@ type fetchBudget struct {
 	used  atomic.Int64
 }
 
+// newFetchBudget is that of answers of so many bytes.
+func newFetchBudget(batch kgo.Decompressor, answer int32) *fetchBudget {
+	return &fetchBudget{batch: batch, most: int64(answer) * mostRatio}
+}
+
 // fetchBounds are the options of a client that consumes: what one broker sends at once, a partition's part of it, and what that
 // may become. batch bounds a batch.
 func fetchBounds(batch kgo.Decompressor, answer, partition int32) []kgo.Opt {
-	b := &fetchBudget{batch: batch, most: int64(answer) * mostRatio}
+	b := newFetchBudget(batch, answer)
 	return []kgo.Opt{kgo.FetchMaxBytes(answer), kgo.FetchMaxPartitionBytes(partition), kgo.WithDecompressor(b), kgo.WithHooks(b)}
 }
 

@@ -22,7 +22,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/event-gateway/event-gateway/stages"
 )
@@ -37,14 +36,18 @@ const (
 	eventHeader = 5
 	// handOver is how long a group that wants to share its partitions out anew waits for a member that sends.
 	handOver = 5 * time.Second
-	// commitPatience bounds the last commit of a member.
+	// commitPatience bounds a commit of a member, leavePatience its good-bye after the last one.
 	commitPatience = 5 * time.Second
+	leavePatience  = 2 * time.Second
 	// heartbeatsPerSession is how often a member is heard within KAFKA_SESSION_TIMEOUT.
 	heartbeatsPerSession = 3
 	// minRebalance is the least rebalance timeout, franz-go's default too. A long one costs nothing: who is dead falls out
 	// after KAFKA_SESSION_TIMEOUT.
 	minRebalance = time.Minute
 	maxRebalance = math.MaxInt32 * time.Millisecond // what the protocol can say
+	// topicEvery is how often a member to whom nothing comes looks whether the topic is there. Kafka tells only those who
+	// fetch of it: one without a partition would wait for ever.
+	topicEvery = 5 * time.Second
 )
 
 // member is one subscription with a group; it belongs to the goroutine of its call.
@@ -54,6 +57,13 @@ type member struct {
 	group   string
 	client  *kgo.Client
 	filter  *recordFilter
+	// id is the topic's. looked is when something came or was looked for last; missing: the topic was not there then.
+	id      *identity
+	looked  time.Time
+	missing bool
+	// last is the context of commits, which outlive the call; giveUp ends it.
+	last   context.Context
+	giveUp context.CancelFunc
 	// records is how many the next round takes over.
 	records int
 	// out goes out at once: bytes of it, in one write. taken is done with then, out's records among it.
@@ -77,6 +87,8 @@ func (r *Readers) share(ctx context.Context, s *stages.Subscription) error {
 		return err
 	}
 	m := &member{readers: r, sub: s, group: r.groupName(s.Group), filter: r.filter(ctx, s.Name, s.Match), records: 1}
+	m.last, m.giveUp = context.WithCancel(context.Background())
+	defer m.giveUp()
 	if err := m.found(ctx); err != nil {
 		r.slots.give(who)
 		return err
@@ -100,6 +112,9 @@ func (r *Readers) share(ctx context.Context, s *stages.Subscription) error {
 		if err := m.round(ctx); err != nil {
 			return err
 		}
+		if err := m.same(ctx); err != nil {
+			return err
+		}
 	}
 }
 
@@ -115,7 +130,7 @@ func (r *Readers) rebalanceTimeout() time.Duration {
 func (m *member) options() []kgo.Opt {
 	cfg := m.readers.cfg
 	commit := func(_ context.Context, client *kgo.Client, _ map[string][]int32) {
-		ctx, cancel := context.WithTimeout(context.Background(), commitPatience)
+		ctx, cancel := context.WithTimeout(m.last, commitPatience)
 		defer cancel()
 		if err := client.CommitMarkedOffsets(ctx); err != nil {
 			m.readers.parts.Log.Log(LevelWarn, "a group's offsets could not be committed; events may be sent twice", "group", m.group, "error", err)
@@ -139,16 +154,20 @@ func (m *member) options() []kgo.Opt {
 // found gives a new group its place: where the subscription is to start. A group that is there keeps its own.
 func (m *member) found(ctx context.Context) error {
 	r, topic := m.readers, m.readers.parts.Topic.Name
-	ps, _, err := r.begin(ctx, m.sub.Start)
+	ps, id, err := r.begin(ctx, m.sub.Start)
 	if err != nil {
 		return err
 	}
+	m.id, m.looked = id, time.Now()
 	within, cancel := context.WithTimeout(ctx, r.cfg.ReadTimeout)
 	defer cancel()
-	committed, err := r.admin.FetchOffsetsForTopics(within, m.group, topic)
-	if err == nil {
-		err = committed.Error()
-	}
+	var committed kadm.OffsetResponses
+	err = untilCoordinated(within, func() (err error) {
+		if committed, err = r.admin.FetchOffsetsForTopics(within, m.group, topic); err == nil {
+			err = committed.Error()
+		}
+		return err
+	})
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		return m.unusable(err)
 	}
@@ -166,10 +185,13 @@ func (m *member) commit(ctx context.Context, ps positions) error {
 	for p, offset := range ps {
 		offsets.AddOffset(m.readers.parts.Topic.Name, int32(p), offset, -1)
 	}
-	answers, err := m.readers.admin.CommitOffsets(ctx, m.group, offsets)
-	if err == nil {
-		err = answers.Error()
-	}
+	err := untilCoordinated(ctx, func() error {
+		answers, err := m.readers.admin.CommitOffsets(ctx, m.group, offsets)
+		if err == nil {
+			err = answers.Error()
+		}
+		return err
+	})
 	switch {
 	case err == nil:
 		return nil
@@ -177,6 +199,22 @@ func (m *member) commit(ctx context.Context, ps positions) error {
 		return nil // somebody was faster and is in it
 	}
 	return m.unusable(err)
+}
+
+// untilCoordinated repeats a request while the group has no coordinator: Kafka says so for some seconds when the first group
+// of all asks for one, and when it moves.
+func untilCoordinated(ctx context.Context, request func() error) error {
+	for {
+		err := request()
+		if !errors.Is(err, kerr.CoordinatorNotAvailable) && !errors.Is(err, kerr.NotCoordinator) && !errors.Is(err, kerr.CoordinatorLoadInProgress) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(coordinatorWait):
+		}
+	}
 }
 
 // unusable is what the caller hears of an error of the group.
@@ -188,15 +226,21 @@ func (m *member) unusable(err error) error {
 	return refuse(readReason(err), fmt.Sprintf("consumer group %s: %v%s", m.group, err, what))
 }
 
-// end leaves the group, with what was sent committed.
+// end leaves the group, with what was sent committed. When Kafka does not answer it takes commitPatience and leavePatience: the
+// call has ended, but holds its reader, and a drain waits for it. Kafka notices after KAFKA_SESSION_TIMEOUT then.
 func (m *member) end() {
 	m.client.AllowRebalance()
-	ctx, cancel := context.WithTimeout(context.Background(), commitPatience)
-	defer cancel()
-	if err := m.client.CommitMarkedOffsets(ctx); err != nil {
+	late := time.AfterFunc(commitPatience, m.giveUp)
+	defer late.Stop()
+	if err := m.client.CommitMarkedOffsets(m.last); err != nil {
 		m.readers.parts.Log.Log(LevelWarn, "a group's offsets could not be committed; events may be sent twice", "group", m.group, "error", err)
 	}
-	m.client.LeaveGroup()
+	// A context of its own that is not over: else franz-go would leave when it closes, for as long as it likes.
+	ctx, cancel := context.WithTimeout(context.Background(), leavePatience)
+	defer cancel()
+	if err := m.client.LeaveGroupContext(ctx); err != nil {
+		m.readers.parts.Log.Log(LevelDebug, "a member could not leave its group", "group", m.group, "error", err)
+	}
 }
 
 // want notes that the group waits for this member; franz-go calls it on a goroutine of its own.
@@ -211,7 +255,7 @@ func (m *member) overdue() error {
 	if since == 0 || time.Since(time.Unix(0, since)) < m.readers.handOver {
 		return nil
 	}
-	return refuse(stages.SlowClient, fmt.Sprintf("consumer group %s: the group waited %v for this subscriber to take its events, and others get them now; read faster, or subscribe without a group", m.group, m.readers.handOver))
+	return refuse(stages.SlowClient, fmt.Sprintf("consumer group %s: the group waited %v for this subscriber to take its events, and others get them now; read faster, or with a simpler filter, or subscribe without a group", m.group, m.readers.handOver))
 }
 
 // round sends what has come, once.
@@ -233,10 +277,39 @@ func (m *member) round(ctx context.Context) error {
 	return nil
 }
 
-// send sends records, and settles how many the next round takes over.
+// same refuses to wait in a topic that is gone, or another one by now. A broker that has just started may not know of a topic,
+// so it has to be missing twice.
+func (m *member) same(ctx context.Context) error {
+	if time.Since(m.looked) < m.readers.topicEvery {
+		return nil
+	}
+	m.looked = time.Now()
+	within, cancel := context.WithTimeout(ctx, growthEvery)
+	defer cancel()
+	topic, err := m.readers.describe(within)
+	switch {
+	case err == nil && identityOf(m.readers.parts.Topic.Name, topic.TopicID) != *m.id:
+		return refuse(stages.TopicRecreated, fmt.Sprintf("consumer group %s: the topic was deleted and created again; subscribe again to go on with the new one", m.group))
+	case err == nil || readReason(err) != stages.TopicNotFound: // what else is wrong, the fetches say
+		m.missing = false
+	case m.missing:
+		return m.unusable(err)
+	default:
+		m.missing = true
+	}
+	return nil
+}
+
+// send sends records, and settles how many the next round takes over: one when some of this one had to wait for turns, so
+// that the member is heard, and the group may share out anew, between any two.
 func (m *member) send(fetches kgo.Fetches) error {
-	n, bytes := 0, 0
+	n, bytes, costly := 0, 0, m.filter.costly
 	for iter := fetches.RecordIter(); !iter.Done(); n++ {
+		if m.filter.costly > costly {
+			if err := m.overdue(); err != nil {
+				return err
+			}
+		}
 		more, err := m.take(iter.Next())
 		if err != nil {
 			return err
@@ -244,7 +317,11 @@ func (m *member) send(fetches kgo.Fetches) error {
 		bytes += more
 	}
 	if n > 0 {
+		m.looked, m.missing = time.Now(), false
 		m.records = min(groupRecords, 1+groupBytes*n/(bytes+1))
+	}
+	if m.filter.costly > costly {
+		m.records = 1
 	}
 	return m.flush()
 }
@@ -315,104 +392,4 @@ func (m *member) idle() error {
 	}
 	m.pause()
 	return m.sub.Idle("")
-}
-
-// broken is what the caller hears of a failed fetch. A group whose place is gone is moved to the nearest one that is
-// there, so that the next call goes on; this one says so.
-func (m *member) broken(ctx context.Context, err error) error {
-	failed, ok := errors.AsType[*partitionError](err)
-	if !ok || readReason(err) != stages.EventsExpired {
-		return m.unusable(err)
-	}
-	m.client.AllowRebalance() // all is sent that was polled, and a commit may have to wait for a rebalance
-	moved, err := m.move(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		return m.unusable(fmt.Errorf("its place in partition %d is gone, and it could not be moved: %w", failed.partition, err))
-	}
-	to, ok := moved[failed.partition]
-	if !ok { // another member has moved it, or a new leader has learnt of its end
-		return refuse(stages.EventsExpired, fmt.Sprintf("consumer group %s: its place in partition %d was gone, and by now it has one that is there; subscribe again to go on", m.group, failed.partition))
-	}
-	return refuse(stages.EventsExpired, fmt.Sprintf("consumer group %s: its place in partition %d is gone, and it was moved to offset %d, the nearest that is there (%d partitions were moved); subscribe again to go on", m.group, failed.partition, to.Offset, len(moved)))
-}
-
-// move commits the nearest place that is there for each partition whose place is gone, also for those that other
-// members have: so the group hears of it once.
-func (m *member) move(ctx context.Context) (moved map[int32]kgo.EpochOffset, err error) {
-	topic := m.readers.parts.Topic.Name
-	within, cancel := context.WithTimeout(ctx, aheadPatience+commitPatience)
-	defer cancel()
-	// First what was sent: other partitions' places would look as if they were gone, or go back.
-	if err := m.client.CommitMarkedOffsets(within); err != nil {
-		return nil, err
-	}
-	for began := time.Now(); ; {
-		late := time.Since(began) > aheadPatience
-		var ahead bool
-		if moved, ahead, err = m.gone(ctx); err != nil {
-			return nil, err
-		}
-		if !ahead || late {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(aheadPoll):
-		}
-	}
-	to := map[string]map[int32]kgo.EpochOffset{topic: moved}
-	// Marks never go back: without this, what was marked before would be committed again after it.
-	m.client.SetOffsets(to)
-	m.client.CommitOffsetsSync(within, to, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, answer *kmsg.OffsetCommitResponse, failed error) {
-		err = failed
-		if failed == nil {
-			err = commitError(answer)
-		}
-	})
-	return moved, err
-}
-
-// commitError is the first error of a partition.
-func commitError(answer *kmsg.OffsetCommitResponse) error {
-	for _, topic := range answer.Topics {
-		for _, p := range topic.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return fmt.Errorf("committing partition %d: %w", p.Partition, err)
-			}
-		}
-	}
-	return nil
-}
-
-// gone are the nearest places for partitions whose place is not there. ahead: one of them is beyond the end, which may be
-// the broker's delay.
-func (m *member) gone(ctx context.Context) (nearest map[int32]kgo.EpochOffset, ahead bool, err error) {
-	topic := m.readers.parts.Topic.Name
-	b, err := m.readers.look(ctx)
-	if err != nil {
-		return nil, false, err
-	}
-	within, cancel := context.WithTimeout(ctx, m.readers.cfg.ReadTimeout)
-	defer cancel()
-	committed, err := m.readers.admin.FetchOffsetsForTopics(within, m.group, topic)
-	if err == nil {
-		err = committed.Error()
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	nearest = map[int32]kgo.EpochOffset{}
-	for p := range b.start {
-		o, ok := committed.Lookup(topic, int32(p))
-		if !ok || o.At < 0 || o.At >= b.start[p] && o.At <= b.high[p] {
-			continue
-		}
-		ahead = ahead || o.At > b.high[p]
-		nearest[int32(p)] = kgo.EpochOffset{Epoch: -1, Offset: min(max(o.At, b.start[p]), b.high[p])}
-	}
-	return nearest, ahead, nil
 }

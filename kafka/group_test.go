@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -426,5 +427,148 @@ func TestGroupsBeatAtTheBeginning(t *testing.T) {
 	defer s.mu.Unlock()
 	if len(s.beats) != 1 || s.beats[0] != "" || len(s.events) > 0 {
 		t.Errorf("heartbeats %q and %d events", s.beats, len(s.events))
+	}
+}
+
+// costlyGroup is a group whose filter takes long for all events but the first, wants none, and has each decided by decide.
+func costlyGroup(decide func()) stages.Subscription {
+	sub := group(stages.Start{Earliest: true})
+	sub.Match = func(ev *eventv1.Event) (bool, error) {
+		if ev.Id == "0" {
+			return false, nil
+		}
+		return false, &stages.Costly{Decide: func(*eventv1.Event) (bool, error) { decide(); return false, nil }}
+	}
+	return sub
+}
+
+// A member whose events wait for turns takes over one at a time: it is heard between them, and the group may share out anew.
+func TestGroupsTakeCostlyEventsOneByOne(t *testing.T) {
+	r := newReadRig(t, 1, func(_ *Config, c *ReadingConfig) { c.SubscribeHeartbeat = time.Nanosecond })
+	r.write(0, 0, 300)
+	decided, round, rounds := 0, 0, []int(nil)
+	sub := costlyGroup(func() { decided++; round++ })
+	sub.Heartbeat = true
+	sub.Begun = func() error { return nil }
+	sub.Idle = func(string) error {
+		if round > 0 {
+			rounds, round = append(rounds, round), 0
+		}
+		if decided >= 299 {
+			return errEnough
+		}
+		return nil
+	}
+	if err := r.readers.Subscribe(t.Context(), &sub); !errors.Is(err, errEnough) {
+		t.Fatal(err)
+	}
+	for i, n := range rounds {
+		if n > 1 && i > 0 { // the first one is not known to be costly
+			t.Fatalf("%d events in round %d of %v", n, i, rounds)
+		}
+	}
+}
+
+// A member that is still about its filter when the group has waited long enough ends, although it sends nothing.
+func TestGroupsDoNotWaitForFilters(t *testing.T) {
+	t.Parallel()
+	r := newReadRig(t, 1, nil)
+	r.readers.handOver = time.Nanosecond
+	r.write(0, 0, groupRecords)
+	decided, deciding := 0, make(chan struct{})
+	a := r.subscribe(r.readers, costlyGroup(func() {
+		if decided++; decided == 1 {
+			close(deciding)
+			r.awaitLog("a rebalance waits")
+		}
+	}), nil)
+	<-deciding
+	b := r.subscribe(r.open(nil), group(stages.Start{}), nil)
+	_ = reasonIs(t, a.end(t), stages.SlowClient)
+	if decided > 1 {
+		t.Errorf("%d events were decided while the group waited", decided)
+	}
+	b.await(t, 1)
+}
+
+// A member hears that the topic is gone also when it has no partition of it, and Kafka tells it nothing.
+func TestTopicGoneUnderMembers(t *testing.T) {
+	for name, anew := range map[string]bool{"deleted": false, "recreated": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newReadRig(t, 1, nil)
+			r.readers.topicEvery = 100 * time.Millisecond
+			r.write(0, 0, 1)
+			members := []*subscriber{
+				r.subscribe(r.readers, group(stages.Start{Earliest: true}), nil),
+				r.subscribe(r.readers, group(stages.Start{Earliest: true}), nil),
+			}
+			for _, s := range members {
+				s.started(t)
+			}
+			awaitUnion(t, 1, members...)
+			if _, err := r.admin.DeleteTopics(t.Context(), "events"); err != nil {
+				t.Fatal(err)
+			}
+			if anew {
+				if _, err := r.admin.CreateTopic(t.Context(), 1, 1, nil, "events"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, s := range members {
+				refused, ok := errors.AsType[*stages.Refusal](s.end(t))
+				if !ok || refused.Reason != stages.TopicNotFound && refused.Reason != stages.TopicRecreated {
+					t.Errorf("member %d ends with %v", i, refused)
+				}
+			}
+		})
+	}
+}
+
+// The first group of a cluster begins as soon as it has a coordinator, which takes Kafka some seconds.
+func TestGroupsWaitForTheCoordinator(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	asked := atomic.Int64{}
+	r.cluster.ControlKey(int16(kmsg.FindCoordinator), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		if asked.Add(1) > 3 {
+			return nil, nil, false
+		}
+		response := request.ResponseKind().(*kmsg.FindCoordinatorResponse)
+		for _, key := range request.(*kmsg.FindCoordinatorRequest).CoordinatorKeys {
+			c := kmsg.NewFindCoordinatorResponseCoordinator()
+			c.Key, c.NodeID, c.ErrorCode = key, -1, kerr.CoordinatorNotAvailable.Code
+			response.Coordinators = append(response.Coordinators, c)
+		}
+		return response, nil, true
+	})
+	s := r.subscribe(r.readers, group(stages.Start{}), nil)
+	s.started(t)
+	r.write(0, 0, 10)
+	s.await(t, 10)
+}
+
+// A member whose Kafka does not answer any more ends in bounded time, whatever KAFKA_READ_TIMEOUT is.
+func TestMembersEndWithoutKafka(t *testing.T) {
+	t.Parallel()
+	r := newReadRig(t, 1, nil)
+	readers := r.open(func(c *Config, _ *ReadingConfig) { c.CommitInterval, c.ReadTimeout = time.Hour, time.Minute })
+	r.write(0, 0, 10)
+	s := r.subscribe(readers, group(stages.Start{Earliest: true}), nil)
+	s.await(t, 10)
+	silent := make(chan struct{})
+	defer close(silent)
+	for _, key := range []int16{int16(kmsg.OffsetCommit), int16(kmsg.LeaveGroup)} {
+		r.cluster.ControlKey(key, func(kmsg.Request) (kmsg.Response, error, bool) {
+			r.cluster.KeepControl()
+			r.cluster.SleepControl(func() { <-silent })
+			return nil, nil, false
+		})
+	}
+	began := time.Now()
+	s.cancel()
+	_ = s.end(t)
+	if took := time.Since(began); took > commitPatience+leavePatience+patience/4 {
+		t.Errorf("the end took %v", took)
 	}
 }

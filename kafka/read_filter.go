@@ -25,6 +25,8 @@ type recordFilter struct {
 	call   context.Context
 	client string
 	turn   *turn
+	// costly counts the events that took a turn.
+	costly int
 	// spare is empty, metadata too: nothing holds the memory of a fetch while there is no next record. Each may be nil.
 	spare    *delivery
 	metadata map[string]string
@@ -54,6 +56,7 @@ func (f *recordFilter) wants(ev *eventv1.Event) (bool, error) {
 		return false, err
 	}
 	defer turns.give()
+	f.costly++
 	return costly.Decide(ev)
 }
 

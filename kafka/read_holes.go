@@ -81,13 +81,13 @@ func (r *Readers) behindHole(ctx context.Context, id *identity, p int32, from, t
 			break
 		}
 		options := kgo.ProcessFetchPartitionOpts{KeepControlRecords: true, IsolationLevel: kgo.ReadCommitted(), Offset: from, Topic: r.parts.Topic.Name, Partition: p}
-		read, next := kgo.ProcessFetchPartition(options, has, r.batches, nil)
+		read, next := kgo.ProcessFetchPartition(options, has, newFetchBudget(r.batches, readPartitionBytes), nil)
 		switch {
 		case len(read.Records) > 0:
 			return min(max(read.Records[0].Offset, from), to)
 		case len(has.RecordBatches) == 0: // what is behind the last stable offset waits for a transaction
 			return min(max(from, has.LastStableOffset), to)
-		case read.Err != nil || next <= from:
+		case next <= from, read.Err != nil && !errors.Is(read.Err, errAnswerFull):
 			return from
 		}
 		from = min(next, to) // batches without records

@@ -72,8 +72,8 @@ type Readers struct {
 	// running are the calls and the tail.
 	running sync.WaitGroup
 	metrics readMetrics
-	// handOver is the constant, except in tests.
-	handOver time.Duration
+	// handOver and topicEvery are the constants, except in tests.
+	handOver, topicEvery time.Duration
 	// policy is for all who come upon a hole.
 	policy topicPolicy
 	// identity is the topic's, as cursors have it; nil until Kafka has told.
@@ -86,7 +86,7 @@ func NewReaders(cfg *Config, reading *ReadingConfig, parts ReaderParts) (*Reader
 		parts.Log = discardLog{}
 	}
 	r := &Readers{cfg: cfg, reading: reading, parts: parts, slots: newReaderSlots(reading.SubscribeMaxReaders),
-		turns: newTurns(turnsAtOnce()), handOver: handOver}
+		turns: newTurns(turnsAtOnce()), handOver: handOver, topicEvery: topicEvery}
 	batches, err := batchDecompressor(readBatchBytes)
 	if err != nil {
 		return nil, err

@@ -49,8 +49,9 @@ type replay struct {
 	id    *identity
 	merge *merge
 	page  *pager
-	// failed is the time of the event that ended the replay; zero: none has.
-	failed time.Time
+	// open is the time of the event that was taken off the queues and is in no page yet: it waits for its turn, or has ended the
+	// replay. Zero: there is none.
+	open time.Time
 	// waited is how long nothing has come that is due.
 	waited time.Duration
 }
@@ -266,8 +267,8 @@ func (p *replay) ended(why error) error {
 // position is the time below which everything is done.
 func (p *replay) position() time.Time {
 	at := p.passed()
-	if !p.failed.IsZero() && p.failed.Before(at) {
-		return p.failed
+	if !p.open.IsZero() && p.open.Before(at) {
+		return p.open
 	}
 	return at
 }
@@ -297,13 +298,16 @@ func (p *replay) take(ctx context.Context, r *kgo.Record) error {
 		return p.page.due()
 	}
 	p.page.progress.Read++
+	p.open = r.Timestamp
 	d, err := p.filter.take(r, 0)
-	if err != nil {
-		p.failed = r.Timestamp
+	switch {
+	case err != nil:
 		return p.ended(err)
-	}
-	if d == nil {
+	case d == nil:
+		p.open = time.Time{}
 		return p.page.due()
 	}
-	return p.page.add(ctx, &d.Delivery)
+	err = p.page.add(ctx, &d.Delivery)
+	p.open = time.Time{}
+	return err
 }

@@ -373,6 +373,24 @@ func TestReplayRate(t *testing.T) {
 	}
 }
 
+// An event that waits for its turn is not done, however late the next one is, and also when it is the last.
+func TestReplayPositionsOfEventsThatWait(t *testing.T) {
+	t.Parallel()
+	r := newReadRig(t, 1, nil)
+	times := map[string]time.Time{}
+	r.writeAt(0, 3, func(i int) time.Time {
+		times[fmt.Sprintf("0/%d", i)] = second(600 * i)
+		return second(600 * i)
+	})
+	var got replayed
+	ask := got.ask(second(0), second(1800))
+	ask.PerSecond = 1
+	if err := r.readers.Replay(t.Context(), ask); err != nil {
+		t.Fatal(err)
+	}
+	got.honest(t, func(place string) time.Time { return times[place] })
+}
+
 func TestReplayIsCancelled(t *testing.T) {
 	t.Parallel()
 	r := newReadRig(t, 1, nil)

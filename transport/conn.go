@@ -117,7 +117,7 @@ type recvStream struct {
 
 func newRecvConn(c net.Conn, limit *recvLimit, send *sendLimit) *recvConn {
 	r := &recvConn{
-		Conn: c, limit: limit, sending: sending{limit: send}, buffer: bufio.NewReaderSize(c, readBuffer), closed: make(chan struct{}),
+		Conn: c, limit: limit, sending: sending{limit: send, first: make(chan struct{}, 1)}, buffer: bufio.NewReaderSize(c, readBuffer), closed: make(chan struct{}),
 		preface: prefaceLength, streams: make(map[uint32]*recvStream),
 	}
 	r.addr = connAddr{Addr: c.RemoteAddr(), conn: r, host: hostOf(c.RemoteAddr())}

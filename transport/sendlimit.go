@@ -6,8 +6,8 @@ package transport
 // 64 KiB. A client that shuts its windows and goes on calling made the gateway hold 160 MiB of answers on one
 // connection (256 batches of 10,000 events), for as long as it liked; nothing of that is in any other budget. So
 // the buffers of answers are counted, by connection and in sum, until grpc-go gives them back. When the sum is
-// over sendRoom, a connection that holds more than its share of it waits before it sends more; so does one that holds
-// more than maxSendShare in any case. When nothing of it is taken for SEND_TIMEOUT, it is closed.
+// over sendRoom, a connection that grpc-go holds more of than its share waits before it sends more; so does one of which
+// it holds more than maxSendShare in any case. When nothing of it is taken for SEND_TIMEOUT, it is closed.
 
 import (
 	"context"
@@ -39,7 +39,7 @@ type sendLimit struct {
 	held, holders, cut atomic.Int64
 }
 
-// over reports whether a connection that holds n must wait.
+// over reports whether a connection of whose answers grpc-go holds n must wait.
 func (l *sendLimit) over(n int64) bool {
 	return n > maxSendShare || l.held.Load() > l.room && n > max(l.room/max(l.holders.Load(), 1), minSendShare)
 }
@@ -48,13 +48,25 @@ func (l *sendLimit) over(n int64) bool {
 type sending struct {
 	limit *sendLimit
 	held  atomic.Int64
+	// waiting is the part of held that is not grpc-go's yet: it waits in reserve, and must not be in its own way.
+	waiting atomic.Int64
+	// taken counts what was given back, ever.
+	taken atomic.Int64
+	// first is for who waits and is the next to send, so that the others come in their order. Capacity 1.
+	first chan struct{}
 }
+
+// over reports whether the connection must wait.
+func (s *sending) over() bool { return s.limit.over(s.held.Load() - s.waiting.Load()) }
 
 // charge adds n bytes, which may be negative. After close it does nothing: the sum stays far below 0.
 func (s *sending) charge(n int64) {
 	after := s.held.Add(n)
 	if after < 0 || after-n < 0 {
 		return
+	}
+	if n < 0 {
+		s.taken.Add(-n)
 	}
 	switch {
 	case after == n && n > 0: // it was 0
@@ -130,17 +142,33 @@ func (o *outbox) send(ctx context.Context, b *[]byte) error { return o.reserve(c
 
 // reserve is send for an answer whose buffer, of capacity n, is still to be taken from the pool.
 func (o *outbox) reserve(ctx context.Context, n int) error {
-	o.charge(int64(n) + answerCost)
+	cost := int64(n) + answerCost
+	o.charge(cost)
 	s := &o.conn.sending
-	if !s.limit.over(s.held.Load()) {
+	if !s.over() {
 		return nil
 	}
+	s.waiting.Add(cost)
+	select {
+	case s.first <- struct{}{}:
+	case <-ctx.Done():
+		s.waiting.Add(-cost)
+		return context.Cause(ctx)
+	}
+	err := o.await(ctx)
+	s.waiting.Add(-cost) // before the next one looks
+	<-s.first
+	return err
+}
+
+// await waits until grpc-go holds no more of the connection than its share. For who is the first of those who wait.
+func (o *outbox) await(ctx context.Context) error {
+	s := &o.conn.sending
 	deadline := time.NewTimer(s.limit.timeout)
 	defer deadline.Stop()
 	poll := time.NewTicker(pausePoll)
 	defer poll.Stop()
-	last := s.held.Load()
-	for s.limit.over(last) {
+	for last := s.taken.Load(); s.over(); {
 		select {
 		case <-poll.C:
 		case <-ctx.Done():
@@ -150,11 +178,10 @@ func (o *outbox) reserve(ctx context.Context, n int) error {
 			_ = o.conn.Close()
 			return errUnread
 		}
-		now := s.held.Load()
-		if now < last { // it reads, slowly
+		if now := s.taken.Load(); now != last { // it reads, slowly
+			last = now
 			deadline.Reset(s.limit.timeout)
 		}
-		last = now
 	}
 	return nil
 }

@@ -3,14 +3,21 @@ package transport
 // Answers that clients do not take: bounded memory, the others are served.
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
+	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
 	"google.golang.org/protobuf/proto"
+
+	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
+	"github.com/event-gateway/event-gateway/stages"
 )
 
 // framed is a message with its gRPC header.
@@ -113,4 +120,71 @@ func TestFloodWithoutReading(t *testing.T) {
 	}
 	_ = c.Close()
 	_ = there.Close()
+}
+
+// TestAnswersThatWaitTogether: those that wait for room are not in their own way, however large they are together, nor is one
+// that is larger than all the room of a connection. A client that takes all that is sent gets all of them.
+func TestAnswersThatWaitTogether(t *testing.T) {
+	for _, size := range []int{900 << 10, maxSendShare + 1} {
+		here, there := net.Pipe()
+		limit := &sendLimit{room: sendRoom, timeout: patience}
+		c := newRecvConn(here, newRecvLimit(1<<20), limit)
+		cost := int64(size + answerCost)
+		var all sync.WaitGroup
+		for range 64 {
+			all.Go(func() {
+				o := &outbox{&account{conn: c}}
+				if err := o.reserve(t.Context(), size); err != nil {
+					t.Error(err)
+					return
+				}
+				if sent := c.sending.held.Load() - c.sending.waiting.Load(); sent > maxSendShare+cost {
+					t.Errorf("grpc-go holds %d bytes", sent)
+				}
+				o.charge(-cost) // grpc-go has written it
+			})
+		}
+		all.Wait()
+		if held, waiting := limit.held.Load(), c.sending.waiting.Load(); held != 0 || waiting != 0 {
+			t.Errorf("%d bytes are held in the end, and %d wait", held, waiting)
+		}
+		_ = c.Close()
+		_ = there.Close()
+	}
+}
+
+// TestLargeEventsForManyStreams: what the streams of one connection are sent at once may be more than its share, and none of
+// those who read is cut.
+func TestLargeEventsForManyStreams(t *testing.T) {
+	const streams, size, each = 40, 900 << 10, 2
+	g := start(t, func(c *setup) {
+		big := storedOf(t, "x", size)
+		c.services.Reading = &bothWays{subscribe: func(_ context.Context, s *stages.Subscription) error {
+			err := s.Begun()
+			for n := 0; n < each && err == nil; n++ {
+				err = s.Deliver([]*stages.Delivery{big})
+			}
+			return err
+		}}
+	})
+	client := g.client()
+	var all sync.WaitGroup
+	for range streams {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			stream, err := client.SubscribeEvents(ctx, &gatewayv1.SubscribeRequest{})
+			n := 0
+			for err == nil {
+				if _, err = stream.Recv(); err == nil {
+					n++
+				}
+			}
+			if n != each || !errors.Is(err, io.EOF) {
+				t.Errorf("%d events came, then %v", n, err)
+			}
+		})
+	}
+	all.Wait()
+	g.nothingHeld()
 }

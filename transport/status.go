@@ -47,6 +47,11 @@ func (f failure) status() *status.Status {
 		code = f.code
 	}
 	st := status.New(codes.Code(code), withField(f.field, f.message))
+	for name, value := range f.metadata {
+		if len(value) > maxMetadata {
+			delete(f.metadata, name)
+		}
+	}
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{
 		Reason: f.reason.String(), Domain: errorDomain, Metadata: f.metadata,
 	}}
@@ -86,6 +91,10 @@ func (f failure) badRequest() *errdetails.BadRequest {
 // maxShownViolations bounds what is said about one event in bytes, less the last sentence: a status travels in a header, in
 // base64, and many clients take 8 KiB of headers.
 const maxShownViolations = 2 << 10
+
+// maxMetadata bounds an entry of the metadata for the same reason: a cursor of a topic with more than some 500 partitions is
+// longer, and a status that does not fit is none.
+const maxMetadata = 4 << 10
 
 // shownViolations are the first ones, at least one.
 func shownViolations(all []stages.Violation) []stages.Violation {
