@@ -131,6 +131,45 @@ func TestFullAnswersAreNoError(t *testing.T) {
 	}
 }
 
+// Who asks where a hole ends gets one record, and does not stop at records that it does not get.
+func TestHolesOfAnswersThatBecomeLarge(t *testing.T) {
+	const n, size = 40, 900_000
+	r := newReadRig(t, 1, nil)
+	squeezed(t, r, 1, n, size, kgo.ZstdCompression())
+	b, err := r.readers.look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &measured{Decompressor: r.readers.holes.batches}
+	h := &holes{client: r.readers.client, admin: r.readers.admin, topic: "events", batches: m, committed: true}
+	if got := h.behind(t.Context(), b.id, 0, 3, n); got != 3 {
+		t.Errorf("what begins at offset 3 begins at %d", got)
+	}
+	if bound := int64(readPartitionBytes*mostRatio + size + 1000); m.most.Load() > bound || m.most.Load() < size {
+		t.Errorf("an answer became %d bytes; at most %d", m.most.Load(), bound)
+	}
+	w, err := kgo.NewClient(kgo.SeedBrokers(r.cluster.ListenAddrs()...), kgo.DefaultProduceTopic("events"), kgo.TransactionalID("w"),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableClientMetrics(), kgo.ProducerBatchCompression(kgo.ZstdCompression()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := w.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	for range n { // a batch for each
+		if err := w.ProduceSync(t.Context(), &kgo.Record{Value: make([]byte, size)}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.behind(t.Context(), b.id, 0, n, 3*n); got != 2*n {
+		t.Errorf("what was given up ends at offset %d, where its mark is %d", got, 2*n)
+	}
+}
+
 // Subscribers, live and of the past, and replays get everything.
 func TestReadersOfAnswersThatBecomeLarge(t *testing.T) {
 	const partitions, n = 2, 30

@@ -115,13 +115,14 @@ func (h *holes) behind(ctx context.Context, id *identity, p int32, from, to int6
 			break
 		}
 		options.Offset = from
-		read, next := kgo.ProcessFetchPartition(options, has, h.batches, nil)
+		// One record is enough.
+		read, next := kgo.ProcessFetchPartition(options, has, &fetchBudget{batch: h.batches, most: readPartitionBytes * mostRatio}, nil)
 		switch {
 		case len(read.Records) > 0:
 			return min(max(read.Records[0].Offset, from), to)
 		case len(has.RecordBatches) == 0:
 			return min(max(from, h.end(has)), to)
-		case read.Err != nil || next <= from:
+		case next <= from || read.Err != nil && !errors.Is(read.Err, errAnswerFull):
 			return from
 		}
 		from = min(next, to) // batches without records
