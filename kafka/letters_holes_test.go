@@ -61,7 +61,7 @@ func TestLettersOverACompactedTail(t *testing.T) {
 				r := newLetterRig(t, 1)
 				r.policy(policy)
 				r.fill(0, 0, 100)
-				brokerOfHoles(t, r.cluster, numberedLetter, 100, pieces...)
+				brokerOfHoles(t, r.cluster, numberedLetter, 100, 100, pieces...)
 				l := r.open()
 				if got, want := r.read(l, l.Spans()), ids(offsetsIn(pieces)...); !slices.Equal(got, want) {
 					t.Errorf("%v\nwant %v", got, want)
@@ -77,6 +77,19 @@ func TestLettersOverACompactedTail(t *testing.T) {
 	}
 }
 
+// A transaction that is open holds up no letters, and no end of them.
+func TestLettersOverATailBehindATransaction(t *testing.T) {
+	t.Parallel()
+	r := newLetterRig(t, 1)
+	r.policy("compact")
+	r.fill(0, 0, 100)
+	brokerOfHoles(t, r.cluster, numberedLetter, 100, 5, tails["nothing from 90 on"]...)
+	l := r.open()
+	if got := r.read(l, l.Spans()); !slices.Equal(got, ids(numbers(0, 90)...)) {
+		t.Errorf("%v came", got)
+	}
+}
+
 // The hole is passed although another partition has letters for as long.
 func TestLettersOverAHoleBesideOthers(t *testing.T) {
 	t.Parallel()
@@ -84,7 +97,7 @@ func TestLettersOverAHoleBesideOthers(t *testing.T) {
 	r.policy("compact")
 	r.fill(0, 0, 100)
 	r.fill(1, 0, 3000) // more than a poll takes over
-	brokerOfHoles(t, r.cluster, numberedLetter, 100, tails["nothing from 90 on"]...)
+	brokerOfHoles(t, r.cluster, numberedLetter, 100, 100, tails["nothing from 90 on"]...)
 	if got, want := r.read(r.open(), []Span{{Partition: 0, Start: 90, End: 100}, {Partition: 1, Start: 0, End: 3000}}), ids(numbers(0, 3000)...); !slices.Equal(got, want) {
 		t.Errorf("%d letters came", len(got))
 	}
@@ -96,7 +109,7 @@ func TestLettersOfATopicThatHasNoHoles(t *testing.T) {
 	r := newLetterRig(t, 1)
 	r.source.Timeout = 2 * time.Second
 	r.fill(0, 0, 100)
-	brokerOfHoles(t, r.cluster, numberedLetter, 100, tails["nothing from 90 on"]...)
+	brokerOfHoles(t, r.cluster, numberedLetter, 100, 100, tails["nothing from 90 on"]...)
 	l := r.open()
 	var got []string
 	began := time.Now()
@@ -168,7 +181,7 @@ func TestHolesOfAllPartitionsAreSkippedAtOnce(t *testing.T) {
 	r := newLetterRig(t, 1)
 	r.policy("compact")
 	r.fill(0, 0, 100)
-	brokerOfHoles(t, r.cluster, numberedLetter, 100, tails["nothing from 90 on"]...)
+	brokerOfHoles(t, r.cluster, numberedLetter, 100, 100, tails["nothing from 90 on"]...)
 	l := r.open()
 	for name, c := range map[string]struct {
 		next int64

@@ -62,12 +62,12 @@ func (p piece) encode(t *testing.T, record func(partition int32, i int) *kgo.Rec
 
 // holes is brokerOfHoles with events.
 func (r *readRig) holes(end int64, pieces ...piece) {
-	brokerOfHoles(r.t, r.cluster, eventRecord, end, pieces...)
+	brokerOfHoles(r.t, r.cluster, eventRecord, end, end, pieces...)
 }
 
-// brokerOfHoles is one whose partition 0 has only these pieces below end. Who asks for other partitions with it gets nothing of
+// brokerOfHoles is one whose partition 0 has only these pieces below end, and whose last stable offset is stable. Who asks for other partitions with it gets nothing of
 // it from there.
-func brokerOfHoles(t *testing.T, cluster *kfake.Cluster, record func(partition int32, i int) *kgo.Record, end int64, pieces ...piece) {
+func brokerOfHoles(t *testing.T, cluster *kfake.Cluster, record func(partition int32, i int) *kgo.Record, end, stable int64, pieces ...piece) {
 	cluster.ControlKey(int16(kmsg.Fetch), func(request kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
 		asked := request.(*kmsg.FetchRequest)
@@ -81,7 +81,7 @@ func brokerOfHoles(t *testing.T, cluster *kfake.Cluster, record func(partition i
 			return nil, nil, false
 		}
 		partition := kmsg.NewFetchResponseTopicPartition()
-		partition.HighWatermark, partition.LastStableOffset = end, end
+		partition.HighWatermark, partition.LastStableOffset = end, stable
 		for _, p := range pieces {
 			if int64(p.last) >= asked.Topics[0].Partitions[0].FetchOffset {
 				partition.RecordBatches = append(partition.RecordBatches, p.encode(t, record)...)
