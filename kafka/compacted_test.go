@@ -146,19 +146,19 @@ func (w *cleaned) left(from positions) (left [2][]*kgo.Record) {
 func countOf(left [2][]*kgo.Record) int { return len(left[0]) + len(left[1]) }
 
 // offsetsLeft are the offsets that Kafka has in a partition: of all records, and of those beside the marks of transactions.
-func (w *cleaned) offsetsLeft(partition int32) (all, records []int64) {
-	w.t.Helper()
-	ends, err := kadm.NewClient(w.client).ListEndOffsets(w.t.Context(), w.topic)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	end, _ := ends.Lookup(w.topic, partition)
-	reader := w.c.Client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{w.topic: {partition: kgo.NewOffset().AtStart()}}), kgo.KeepControlRecords())
+func offsetsLeft(t *testing.T, c *kafkatest.Cluster, topic string, partition int32) (all, records []int64) {
+	t.Helper()
+	reader := c.Client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().AtStart()}}), kgo.KeepControlRecords())
 	defer reader.Close()
+	ends, err := kadm.NewClient(reader).ListEndOffsets(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, _ := ends.Lookup(topic, partition)
 	for len(all) == 0 || all[len(all)-1] < end.Offset-1 {
-		fetches := reader.PollFetches(w.t.Context())
+		fetches := reader.PollFetches(t.Context())
 		if err := fetches.Err(); err != nil {
-			w.t.Fatal(err)
+			t.Fatal(err)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			if all = append(all, r.Offset); !r.Attrs.IsControl() {
@@ -185,7 +185,7 @@ func (w *cleaned) await() (offsets []int64) {
 			}
 		})
 		eventually(w.t, fmt.Sprintf("%s/%d has the last records of %d keys: %v", w.topic, p, len(want), want[:min(len(want), 100)]), func() bool {
-			all, records := w.offsetsLeft(int32(p))
+			all, records := offsetsLeft(w.t, w.c, w.topic, int32(p))
 			if last = records; p == 0 {
 				offsets = all
 			}
@@ -214,6 +214,22 @@ func mustHave(t *testing.T, who string, values []string, left [2][]*kgo.Record) 
 	}
 }
 
+// newRealReaders reads a topic of two partitions.
+func newRealReaders(t *testing.T, c *kafkatest.Cluster, topic string, client *kgo.Client) *readRig {
+	t.Helper()
+	r := &readRig{t: t, client: client, log: &testLog{}, topic: stages.NewTopics(topic).All[0]}
+	r.topic.SetPartitions(2)
+	cfg, reading := testConfig(t), &ReadingConfig{SubscribeBuffer: stages.MiB, SubscribeMaxReaders: 64, SubscribeHeartbeat: time.Hour,
+		ReplayMaxDuration: time.Hour, ReplayBatchSize: 1000, ReplayRateLimit: 1 << 30}
+	cfg.Brokers, cfg.Topic = c.Addrs(), topic
+	var err error
+	if r.readers, err = NewReaders(cfg, reading, ReaderParts{Topic: r.topic, Log: r.log, DeliveryTimeout: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.readers.Close)
+	return r
+}
+
 func TestKafkaCompactedTopics(t *testing.T) {
 	c := kafkatest.Start(t, kafkatest.Property("log.cleaner.backoff.ms", "100"))
 	events := newCleaned(t, c, "compact", eventRecord)
@@ -222,20 +238,12 @@ func TestKafkaCompactedTopics(t *testing.T) {
 	})
 	offsets := events.await()
 	letters.await()
-	r := &readRig{t: t, client: events.client, log: &testLog{}, topic: stages.NewTopics(events.topic).All[0]}
-	r.topic.SetPartitions(2)
-	cfg, reading := testConfig(t), &ReadingConfig{SubscribeBuffer: stages.MiB, SubscribeMaxReaders: 64, SubscribeHeartbeat: time.Hour,
-		ReplayMaxDuration: time.Hour, ReplayBatchSize: 1000, ReplayRateLimit: 1 << 30}
-	cfg.Brokers, cfg.Topic = c.Addrs(), events.topic
-	var err error
-	if r.readers, err = NewReaders(cfg, reading, ReaderParts{Topic: r.topic, Log: r.log, DeliveryTimeout: time.Second}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(r.readers.Close)
+	r := newRealReaders(t, c, events.topic, events.client)
 	t.Run("holes", func(t *testing.T) { testRealHoles(t, r, offsets) })
 	t.Run("replay", func(t *testing.T) { testRealReplayOfHoles(t, r, events) })
 	t.Run("letters", func(t *testing.T) { testRealLettersOfHoles(t, c, letters) })
 	t.Run("subscribers", func(t *testing.T) { testRealSubscribersOverHoles(t, r, events) })
+	t.Run("tails", func(t *testing.T) { testRealTails(t, c) }) // last
 }
 
 // testRealHoles asks for the end of the hole everywhere, also behind the end of the partition, which offsets are those of.
