@@ -131,6 +131,45 @@ func TestFullAnswersAreNoError(t *testing.T) {
 	}
 }
 
+// Who asks where a hole ends gets one record, and does not stop at records that it does not get.
+func TestHolesOfAnswersThatBecomeLarge(t *testing.T) {
+	const n, size = 40, 900_000
+	r := newReadRig(t, 1, nil)
+	squeezed(t, r, 1, n, size, kgo.ZstdCompression())
+	b, err := r.readers.look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &measured{Decompressor: r.readers.holes.batches}
+	h := &holes{client: r.readers.client, admin: r.readers.admin, topic: "events", batches: m, committed: true}
+	if got := h.behind(t.Context(), b.id, 0, 3, n); got != 3 {
+		t.Errorf("what begins at offset 3 begins at %d", got)
+	}
+	if bound := int64(readPartitionBytes*mostRatio + size + 1000); m.most.Load() > bound || m.most.Load() < size {
+		t.Errorf("an answer became %d bytes; at most %d", m.most.Load(), bound)
+	}
+	w, err := kgo.NewClient(kgo.SeedBrokers(r.cluster.ListenAddrs()...), kgo.DefaultProduceTopic("events"), kgo.TransactionalID("w"),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableClientMetrics(), kgo.ProducerBatchCompression(kgo.ZstdCompression()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := w.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	for range n { // a batch for each
+		if err := w.ProduceSync(t.Context(), &kgo.Record{Value: make([]byte, size)}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.behind(t.Context(), b.id, 0, n, 3*n); got != 2*n {
+		t.Errorf("what was given up ends at offset %d, where its mark is %d", got, 2*n)
+	}
+}
+
 // Subscribers, live and of the past, and replays get everything.
 func TestReadersOfAnswersThatBecomeLarge(t *testing.T) {
 	const partitions, n = 2, 30
@@ -178,56 +217,5 @@ func TestHeadersFillQueues(t *testing.T) {
 	}
 	if q.bytes != 0 {
 		t.Errorf("an empty queue counts %d bytes", q.bytes)
-	}
-}
-
-// Who asks behind a hole wants the first record that is there, and does not make all that the answer may become.
-func TestHolesBeforeAnswersThatBecomeLarge(t *testing.T) {
-	const n, size = 40, 900_000
-	r := newReadRig(t, 1, nil)
-	squeezed(t, r, 1, n, size, kgo.ZstdCompression())
-	m := &measured{Decompressor: r.readers.batches}
-	r.readers.batches = m
-	b, err := r.readers.look(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if at := r.readers.behindHole(t.Context(), b.id, 0, 3, n); at != 3 {
-		t.Errorf("the next record is at %d, want 3", at)
-	}
-	if bound := int64(readFetchBytes*mostRatio + size + 1000); m.most.Load() > bound {
-		t.Errorf("the answer became %d bytes; at most %d", m.most.Load(), bound)
-	}
-}
-
-// A transaction that was given up is a hole as well, and what its batches become is over the bound.
-func TestHolesOfLargeTransactions(t *testing.T) {
-	const n, size = 10, 900_000
-	r := newReadRig(t, 1, nil)
-	w, err := kgo.NewClient(kgo.SeedBrokers(r.cluster.ListenAddrs()...), kgo.DefaultProduceTopic("events"), kgo.TransactionalID("writer"),
-		kgo.ProducerBatchCompression(kgo.ZstdCompression()), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableClientMetrics())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
-	if err := w.BeginTransaction(); err != nil {
-		t.Fatal(err)
-	}
-	for i := range n {
-		one := eventRecord(0, i)
-		one.Value = make([]byte, size)
-		if err := w.ProduceSync(t.Context(), one).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
-		t.Fatal(err)
-	}
-	b, err := r.readers.look(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if at := r.readers.behindHole(t.Context(), b.id, 0, 0, n+1); at != n { // there is the record that ends it
-		t.Errorf("the hole ends at %d, want %d", at, n)
 	}
 }

@@ -121,12 +121,12 @@ func (f *follower) skipHoles(ctx context.Context, s *standstill) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, holesPatience)
 	defer cancel()
-	if !f.readers.compacted(ctx, f.id) {
+	if !f.readers.holes.compacted(ctx, f.id) {
 		return
 	}
 	at := f.ps.grown(len(head))
 	for _, p := range stuck {
-		at[p] = f.readers.behindHole(ctx, f.id, p, at[p], head[p])
+		at[p] = f.readers.holes.behind(ctx, f.id, p, at[p], head[p])
 	}
 	f.move(at)
 }

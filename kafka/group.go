@@ -286,7 +286,7 @@ func (m *member) same(ctx context.Context) error {
 	m.looked = time.Now()
 	within, cancel := context.WithTimeout(ctx, growthEvery)
 	defer cancel()
-	topic, err := m.readers.describe(within)
+	topic, err := describeTopic(within, m.readers.client, m.readers.parts.Topic.Name)
 	switch {
 	case err == nil && identityOf(m.readers.parts.Topic.Name, topic.TopicID) != *m.id:
 		return refuse(stages.TopicRecreated, fmt.Sprintf("consumer group %s: the topic was deleted and created again; subscribe again to go on with the new one", m.group))

@@ -35,6 +35,9 @@ type Letters struct {
 	client *kgo.Client
 	admin  *kadm.Client
 	spans  []Span
+	// id is that of the topic that has the spans.
+	id    identity
+	holes *holes
 }
 
 // Span is a range of offsets of one partition: from Start up to, without it, End.
@@ -46,11 +49,16 @@ type Span struct {
 // OpenLetters finds the topic and notes where it ends at this moment.
 func OpenLetters(ctx context.Context, source LetterSource) (*Letters, error) {
 	l := &Letters{source: source}
+	batches, err := batchDecompressor(maxDecompressed)
+	if err != nil {
+		return nil, err
+	}
 	client, err := kgo.NewClient(l.options()...)
 	if err != nil {
 		return nil, fmt.Errorf("brokers %s: %w", strings.Join(source.Brokers, ","), err)
 	}
 	l.client, l.admin = client, kadm.NewClient(client)
+	l.holes = &holes{client: client, admin: l.admin, topic: source.Topic, batches: batches}
 	if err := l.find(ctx); err != nil {
 		l.Close()
 		return nil, err
@@ -80,10 +88,13 @@ func (l *Letters) Close() { l.client.Close() }
 // Spans are the offsets that the topic held when it was opened, of every partition, in the order of partitions.
 func (l *Letters) Spans() []Span { return l.spans }
 
-// find sets spans.
+// find sets spans and id.
 func (l *Letters) find(ctx context.Context) error {
 	starts, err := l.offsets(ctx, l.admin.ListStartOffsets)
 	if err != nil {
+		return err
+	}
+	if err := l.identify(ctx); err != nil {
 		return err
 	}
 	ends, err := l.offsets(ctx, l.admin.ListEndOffsets)
@@ -94,6 +105,20 @@ func (l *Letters) find(ctx context.Context) error {
 		l.spans = append(l.spans, Span{Partition: partition, Start: start, End: max(start, ends[partition])})
 	}
 	slices.SortFunc(l.spans, func(a, b Span) int { return cmp.Compare(a.Partition, b.Partition) })
+	return nil
+}
+
+func (l *Letters) identify(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, l.source.Timeout)
+	defer cancel()
+	topic, err := describeTopic(ctx, l.client, l.source.Topic)
+	if _, answered := errors.AsType[*kerr.Error](err); answered {
+		return fmt.Errorf("topic %s: %w", l.source.Topic, err)
+	}
+	if err != nil {
+		return l.unreachable(err)
+	}
+	l.id = identityOf(l.source.Topic, topic.TopicID)
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -22,13 +23,17 @@ import (
 // compact makes the topic a compacted one.
 func (r *readRig) compact() {
 	r.t.Helper()
-	policy := "compact"
-	answers, err := r.admin.AlterTopicConfigs(r.t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "cleanup.policy", Value: &policy}}, "events")
+	setPolicy(r.t, r.admin, "events", "compact")
+}
+
+func setPolicy(t *testing.T, admin *kadm.Client, topic, policy string) {
+	t.Helper()
+	answers, err := admin.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "cleanup.policy", Value: &policy}}, topic)
 	if err == nil {
-		_, err = answers.On("events", func(a *kadm.AlterConfigsResponse) error { return a.Err })
+		_, err = answers.On(topic, func(a *kadm.AlterConfigsResponse) error { return a.Err })
 	}
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
 }
 
@@ -45,21 +50,26 @@ func numbers(from, to int) (all []int) {
 	return all
 }
 
-func (p piece) encode(t *testing.T) []byte {
+func (p piece) encode(t *testing.T, record func(partition int32, i int) *kgo.Record) []byte {
 	var records []*kgo.Record
 	for _, i := range p.records {
-		one := eventRecord(0, i)
+		one := record(0, i)
 		one.Offset, one.Timestamp = int64(i), second(i)
 		records = append(records, one)
 	}
 	return rawBatch(t, int64(p.first), int64(p.last), records)
 }
 
-// holes is a broker whose partition 0 has only these pieces below end. Who asks for other partitions with it gets nothing of
-// it from there.
+// holes is brokerOfHoles with events.
 func (r *readRig) holes(end int64, pieces ...piece) {
-	r.cluster.ControlKey(int16(kmsg.Fetch), func(request kmsg.Request) (kmsg.Response, error, bool) {
-		r.cluster.KeepControl()
+	brokerOfHoles(r.t, r.cluster, eventRecord, end, end, pieces...)
+}
+
+// brokerOfHoles is one whose partition 0 has only these pieces below end, and whose last stable offset is stable. Who asks for other partitions with it gets nothing of
+// it from there.
+func brokerOfHoles(t *testing.T, cluster *kfake.Cluster, record func(partition int32, i int) *kgo.Record, end, stable int64, pieces ...piece) {
+	cluster.ControlKey(int16(kmsg.Fetch), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
 		asked := request.(*kmsg.FetchRequest)
 		if len(asked.Topics) == 1 && len(asked.Topics[0].Partitions) > 1 {
 			asked.Topics[0].Partitions = slices.DeleteFunc(asked.Topics[0].Partitions, func(p kmsg.FetchRequestTopicPartition) bool {
@@ -71,14 +81,15 @@ func (r *readRig) holes(end int64, pieces ...piece) {
 			return nil, nil, false
 		}
 		partition := kmsg.NewFetchResponseTopicPartition()
-		partition.HighWatermark, partition.LastStableOffset = end, end
+		partition.HighWatermark, partition.LastStableOffset = end, stable
 		for _, p := range pieces {
 			if int64(p.last) >= asked.Topics[0].Partitions[0].FetchOffset {
-				partition.RecordBatches = append(partition.RecordBatches, p.encode(r.t)...)
+				partition.RecordBatches = append(partition.RecordBatches, p.encode(t, record)...)
 			}
 		}
-		if len(partition.RecordBatches) == 0 {
-			r.cluster.SleepControl(func() { time.Sleep(20 * time.Millisecond) }) // as a broker waits for more
+		if len(partition.RecordBatches) == 0 && asked.MaxWaitMillis > 0 { // the broker waits for what comes behind
+			asked.Topics[0].Partitions[0].FetchOffset = end
+			return nil, nil, false
 		}
 		answer := request.ResponseKind().(*kmsg.FetchResponse)
 		topic := kmsg.NewFetchResponseTopic()
@@ -125,15 +136,15 @@ func TestHolesEndAtTheNextRecord(t *testing.T) {
 					}
 				}
 				for _, to := range []int64{100, min(from+3, 100)} {
-					if got, want := r.readers.behindHole(t.Context(), b.id, 0, from, to), min(want, to); got != want {
+					if got, want := r.readers.holes.behind(t.Context(), b.id, 0, from, to), min(want, to); got != want {
 						t.Errorf("from %d, to %d: %d, want %d", from, to, got, want)
 					}
 				}
 			}
-			if got := r.readers.behindHole(t.Context(), &testIdentity, 0, 3, 100); got != 3 {
+			if got := r.readers.holes.behind(t.Context(), &testIdentity, 0, 3, 100); got != 3 {
 				t.Errorf("in another topic: %d", got)
 			}
-			if got := r.readers.behindHole(t.Context(), b.id, 1, 3, 100); got != 3 {
+			if got := r.readers.holes.behind(t.Context(), b.id, 1, 3, 100); got != 3 {
 				t.Errorf("in a partition that is not there: %d", got)
 			}
 		})
@@ -254,22 +265,22 @@ func TestThePolicyIsRemembered(t *testing.T) {
 	}
 	is := func(want bool, times int64) {
 		t.Helper()
-		if got := r.readers.compacted(t.Context(), b.id); got != want || asked.Load() != times {
+		if got := r.readers.holes.compacted(t.Context(), b.id); got != want || asked.Load() != times {
 			t.Fatalf("compacted: %v, want %v, after %d questions, want %d", got, want, asked.Load(), times)
 		}
 	}
 	is(false, 1)
 	r.compact()
 	is(false, 1)
-	r.readers.policy.answered = time.Now().Add(-policyAge)
+	r.readers.holes.policy.answered = time.Now().Add(-policyAge)
 	is(true, 2)
 	is(true, 2)
 	b.id = &testIdentity
 	is(true, 3)
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	r.readers.policy.answered = time.Time{}
-	if r.readers.compacted(over, b.id) || !r.readers.policy.answered.IsZero() {
+	r.readers.holes.policy.answered = time.Time{}
+	if r.readers.holes.compacted(over, b.id) || !r.readers.holes.policy.answered.IsZero() {
 		t.Error("no answer is remembered as one")
 	}
 }
@@ -288,7 +299,7 @@ func TestThePolicyOfATopicThatIsNotTold(t *testing.T) {
 			answer.Resources = append(answer.Resources, one)
 		})
 		for range 3 {
-			if r.readers.compacted(t.Context(), &testIdentity) {
+			if r.readers.holes.compacted(t.Context(), &testIdentity) {
 				t.Errorf("%v: compacted", c.err)
 			}
 		}
@@ -332,7 +343,7 @@ func TestSlowSubscribersAskForNoHoles(t *testing.T) {
 		before := asked.Load()
 		still := standstill{at: f.ps, waited: waited}
 		f.skipHoles(t.Context(), &still)
-		r.readers.policy.answered = time.Time{}
+		r.readers.holes.policy.answered = time.Time{}
 		if n := asked.Load() - before; n != want {
 			t.Errorf("Kafka was asked %d times after %v of waiting, want %d", n, waited, want)
 		}

@@ -54,7 +54,7 @@ var errNotListed = errors.New("no offset is known of a partition")
 
 func (r *Readers) lookOnce(ctx context.Context) (*bounds, error) {
 	topic := r.parts.Topic.Name
-	is, err := r.describe(ctx)
+	is, err := describeTopic(ctx, r.client, topic)
 	if err != nil {
 		return nil, kafkaFailure(topic, err)
 	}
@@ -75,14 +75,14 @@ func (r *Readers) lookOnce(ctx context.Context) (*bounds, error) {
 	return b, nil
 }
 
-// describe asks Kafka for the topic's metadata. Not kadm.ListTopics: it may answer from what the client knew metadataMinAge
+// describeTopic asks Kafka for a topic's metadata. Not kadm.ListTopics: it may answer from what the client knew metadataMinAge
 // ago, and so take a topic that was created anew since for the old one.
-func (r *Readers) describe(ctx context.Context) (*kmsg.MetadataResponseTopic, error) {
+func describeTopic(ctx context.Context, client *kgo.Client, topic string) (*kmsg.MetadataResponseTopic, error) {
 	request := kmsg.NewPtrMetadataRequest()
 	one := kmsg.NewMetadataRequestTopic()
-	one.Topic = kmsg.StringPtr(r.parts.Topic.Name)
+	one.Topic = kmsg.StringPtr(topic)
 	request.Topics = append(request.Topics, one)
-	answer, err := request.RequestWith(ctx, r.client)
+	answer, err := request.RequestWith(ctx, client)
 	if err == nil && len(answer.Topics) != 1 {
 		err = kerr.UnknownTopicOrPartition
 	}

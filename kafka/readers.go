@@ -74,8 +74,8 @@ type Readers struct {
 	metrics readMetrics
 	// handOver and topicEvery are the constants, except in tests.
 	handOver, topicEvery time.Duration
-	// policy is for all who come upon a hole.
-	policy topicPolicy
+	// holes is for all who come upon one.
+	holes *holes
 	// identity is the topic's, as cursors have it; nil until Kafka has told.
 	identity atomic.Pointer[identity]
 }
@@ -97,6 +97,7 @@ func NewReaders(cfg *Config, reading *ReadingConfig, parts ReaderParts) (*Reader
 	}
 	r.batches = batches
 	r.client, r.admin = client, kadm.NewClient(client)
+	r.holes = &holes{client: client, admin: r.admin, topic: parts.Topic.Name, batches: batches, committed: true}
 	r.closing, r.close = context.WithCancel(context.Background())
 	r.hub = newHub(r, int(reading.SubscribeBuffer))
 	return r, nil

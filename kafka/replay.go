@@ -167,13 +167,13 @@ func (p *replay) poll(ctx context.Context, client *kgo.Client) error {
 		return nil
 	}
 	if p.waited += time.Since(began); p.waited >= replayLook {
-		return p.idle(ctx, client)
+		return p.idle(ctx)
 	}
 	return nil
 }
 
 // idle finds out why nothing has come.
-func (p *replay) idle(ctx context.Context, client *kgo.Client) error {
+func (p *replay) idle(ctx context.Context) error {
 	b, err := p.readers.look(ctx)
 	if err != nil {
 		return p.ended(err)
@@ -186,7 +186,7 @@ func (p *replay) idle(ctx context.Context, client *kgo.Client) error {
 			return p.expired(b)
 		}
 	}
-	if p.skipHoles(ctx, client) {
+	if p.skipHoles(ctx) {
 		p.waited = 0
 		return nil
 	}
@@ -213,21 +213,10 @@ func (p *replay) late(b *bounds) error {
 }
 
 // skipHoles gets over offsets that Kafka has no records of.
-func (p *replay) skipHoles(ctx context.Context, client *kgo.Client) (moved bool) {
+func (p *replay) skipHoles(ctx context.Context) (moved bool) {
 	ctx, cancel := context.WithTimeout(ctx, p.readers.cfg.ReadTimeout)
 	defer cancel()
-	if !p.readers.compacted(ctx, p.id) {
-		return false
-	}
-	for _, q := range p.merge.queues {
-		if len(q.records) > 0 || q.next >= q.end {
-			continue
-		}
-		if next := p.readers.behindHole(ctx, p.id, q.partition, q.next, q.end); next > q.next {
-			q.next, moved = next, true
-		}
-	}
-	return moved
+	return p.readers.holes.skip(ctx, p.id, p.merge)
 }
 
 // broken is what the replay ends with when a fetch failed.
