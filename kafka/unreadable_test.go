@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
@@ -48,19 +49,10 @@ func (r *readRig) poison(partition int32) int64 {
 	return got.BaseOffset
 }
 
-// holdFetches lets no fetch be answered until the returned func is called.
+// holdFetches lets no fetch get anything until the returned func is called.
 func (r *readRig) holdFetches() (release func()) {
-	gate := make(chan struct{})
-	r.cluster.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
-		r.cluster.KeepControl()
-		select {
-		case <-gate:
-		default:
-			r.cluster.SleepControl(func() { <-gate })
-		}
-		return nil, nil, false
-	})
-	return func() { close(gate) }
+	fault := r.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.NotLeaderForPartition, Count: -1})
+	return fault.Remove
 }
 
 // One resumes before the batch and thereby starts the tail there; another, who begins behind it, shares that tail.
