@@ -18,6 +18,9 @@ type ReadingConfig struct {
 	ReplayRateLimit     int           `env:"REPLAY_RATE_LIMIT" envDefault:"1000" doc:"most events a second of one replay"`
 }
 
+// maxReplayDuration leaves room for what is added to it: the longest time.Duration are 292 years.
+const maxReplayDuration = 876_000 * time.Hour
+
 // Validate returns one error per problem: variable, value, what is allowed.
 func (c *ReadingConfig) Validate() []error {
 	var p problems
@@ -29,7 +32,7 @@ func (c *ReadingConfig) Validate() []error {
 	check(c.SubscribeBuffer >= stages.MiB && c.SubscribeBuffer <= 16*stages.GiB, "SUBSCRIBE_BUFFER_BYTES", c.SubscribeBuffer, "1MiB to 16GiB")
 	check(c.SubscribeMaxReaders >= 1 && c.SubscribeMaxReaders <= 10_000, "SUBSCRIBE_MAX_READERS", c.SubscribeMaxReaders, "1 to 10000")
 	check(c.SubscribeHeartbeat >= 100*time.Millisecond && c.SubscribeHeartbeat <= time.Hour, "SUBSCRIBE_HEARTBEAT", c.SubscribeHeartbeat, "100ms to 1h")
-	check(c.ReplayMaxDuration >= time.Second, "REPLAY_MAX_DURATION", c.ReplayMaxDuration, "1s and more")
+	check(c.ReplayMaxDuration >= time.Second && c.ReplayMaxDuration <= maxReplayDuration, "REPLAY_MAX_DURATION", c.ReplayMaxDuration, "1s to 876000h, a hundred years")
 	check(c.ReplayBatchSize >= 1 && c.ReplayBatchSize <= 100_000, "REPLAY_BATCH_SIZE", c.ReplayBatchSize, "1 to 100000")
 	check(c.ReplayRateLimit >= 1, "REPLAY_RATE_LIMIT", c.ReplayRateLimit, "1 event a second and more")
 	return p

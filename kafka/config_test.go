@@ -61,3 +61,36 @@ func TestConfigProblems(t *testing.T) {
 		}
 	}
 }
+
+// The same for reading back, at both ends of what is allowed.
+func TestReadingConfigProblems(t *testing.T) {
+	parse := func(name, value string) []error {
+		var c ReadingConfig
+		if err := env.ParseWithOptions(&c, env.Options{Environment: map[string]string{name: value}}); err != nil {
+			t.Fatalf("%s=%s: %v", name, value, err)
+		}
+		return c.Validate()
+	}
+	for _, c := range []struct{ name, low, least, most, high string }{
+		{"SUBSCRIBE_BUFFER_BYTES", "1023KiB", "1MiB", "16GiB", "17GiB"},
+		{"SUBSCRIBE_MAX_READERS", "0", "1", "10000", "10001"},
+		{"SUBSCRIBE_HEARTBEAT", "99ms", "100ms", "1h0m0s", "1h0m1s"},
+		{"REPLAY_MAX_DURATION", "999ms", "1s", "876000h0m0s", "876001h0m0s"},
+		{"REPLAY_BATCH_SIZE", "0", "1", "100000", "100001"},
+		{"REPLAY_RATE_LIMIT", "0", "1", "1000000000", ""},
+	} {
+		for _, good := range []string{c.least, c.most} {
+			if errs := parse(c.name, good); len(errs) != 0 {
+				t.Errorf("%s=%s: %q", c.name, good, errs)
+			}
+		}
+		for _, bad := range []string{c.low, c.high} {
+			if bad == "" {
+				continue
+			}
+			if errs := parse(c.name, bad); len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), c.name+"="+bad+": ") {
+				t.Errorf("%s=%s: %q", c.name, bad, errs)
+			}
+		}
+	}
+}
