@@ -138,8 +138,11 @@ func (c *replayCommand) missing(t counts, lastRefusal string) string {
 
 // nextStep is what to do after an ending for good.
 func (c *replayCommand) nextStep(e *ending) string {
-	if e.code == codes.OutOfRange {
+	switch {
+	case e.code == codes.OutOfRange:
 		return "begin later, with what Kafka still has: a later --from"
+	case e.reason == "TOPIC_NOT_ALLOWED":
+		return "take another --republish, or ask the gateway's operator to add it to KAFKA_TOPICS_ALLOWED"
 	}
 	return e.advice()
 }

@@ -158,7 +158,7 @@ func (r *replayRun) session(stop context.Context) error {
 				return status.Errorf(codes.Unavailable, "the gateway has told of no progress for %v", replaySilence)
 			}
 		case <-poll.C:
-			if readerGone(r.output) {
+			if r.command.Republish == "" && readerGone(r.output) { // else nothing is printed there
 				return errNobodyReads
 			}
 		case <-stop.Done():

@@ -121,7 +121,7 @@ func TestReplayEndsForGood(t *testing.T) {
 		{reasoned(codes.InvalidArgument, "INVALID_REQUEST", "too long", 0), exitRefused, []string{"too long", "--help"}},
 		{reasoned(codes.OutOfRange, "EVENTS_EXPIRED", "gone", 0), exitExpired, []string{"a later --from"}},
 		{reasoned(codes.FailedPrecondition, "READING_DISABLED", "no Kafka", 0), exitRefused, []string{"operator"}},
-		{reasoned(codes.PermissionDenied, "TOPIC_NOT_ALLOWED", "no", 0), exitRefused, []string{"no (TOPIC_NOT_ALLOWED)"}},
+		{reasoned(codes.PermissionDenied, "TOPIC_NOT_ALLOWED", "no", 0), exitRefused, []string{"no (TOPIC_NOT_ALLOWED)", "KAFKA_TOPICS_ALLOWED"}},
 		{status.Error(codes.Unauthenticated, "who?"), exitRefused, []string{"credentials"}},
 		{status.Error(codes.Unimplemented, "what?"), exitRefused, []string{"older than this command"}},
 	} {
@@ -157,6 +157,31 @@ func TestReplayRepublishes(t *testing.T) {
 		if code != wantCode || stdout != "" || !strings.Contains(stderr, want) {
 			t.Errorf("%d %s%s", code, stdout, stderr)
 		}
+	}
+}
+
+// Who republishes prints no events, and needs nobody who reads them.
+func TestReplayRepublishesWithoutAReader(t *testing.T) {
+	t.Parallel()
+	gateway := &store{ends: func(call int) (int, error) {
+		if call == 1 {
+			time.Sleep(readerPoll + readerPoll/2) // long enough for a look at the output
+			return 0, errBroken
+		}
+		return 1 << 30, nil
+	}}
+	gateway.fill(30, 2, rand.New(rand.NewPCG(1, 1)))
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = write.Close() }()
+	_ = read.Close()
+	var stderr both
+	c := &replayCommand{From: sinceFlag{base}, To: sinceFlag{base.Add(time.Hour)}, Republish: "fixed",
+		readingGateway: readingGateway{Address: startStore(t, gateway)}}
+	if err := c.replay(t.Context(), program(write, &stderr)); err != nil || !strings.Contains(stderr.String(), "done: republished 30 events") {
+		t.Errorf("%v %s", err, stderr.String())
 	}
 }
 
