@@ -252,6 +252,15 @@ func countEvents(n int64) string {
 	return grouped(n) + " events"
 }
 
+// flagWords are a flag and its value as the command line takes them: a value that begins with a dash is taken for a flag unless it
+// is in the same word.
+func flagWords(flag, value string) []string {
+	if strings.HasPrefix(value, "-") {
+		return []string{flag + "=" + value}
+	}
+	return []string{flag, value}
+}
+
 // shellLine writes a command so that a shell reads the same words.
 func shellLine(words ...string) string {
 	quoted := make([]string, len(words))

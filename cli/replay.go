@@ -153,7 +153,7 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 // words are the command with all its flags, beginning at a time.
 func (c *replayCommand) words(from time.Time) []string {
 	words := []string{"gateway", "replay"}
-	add := func(flag, value string) { words = append(words, flag, value) }
+	add := func(flag, value string) { words = append(words, flagWords(flag, value)...) }
 	if c.Address != defaultAddress {
 		add("--address", c.Address)
 	}

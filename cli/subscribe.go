@@ -194,10 +194,11 @@ func (c *subscribeCommand) goOn(cursor string) string {
 	return "to go on: " + shellLine(c.words(cursor)...)
 }
 
-// words are the command with all its flags, beginning at a cursor, or as it was when there is none.
+// words are the command with all its flags, beginning at a cursor, or as it was when there is none: a group that has not begun
+// yet, or that Kafka has forgotten, begins where the start says.
 func (c *subscribeCommand) words(cursor string) []string {
 	words := []string{"gateway", "subscribe"}
-	add := func(flag, value string) { words = append(words, flag, value) }
+	add := func(flag, value string) { words = append(words, flagWords(flag, value)...) }
 	if c.Address != defaultAddress {
 		add("--address", c.Address)
 	}
@@ -225,8 +226,13 @@ func (c *subscribeCommand) words(cursor string) []string {
 	case c.Text:
 		words = append(words, "--text")
 	}
-	if cursor != "" {
-		words = append(words, "--cursor="+cursor) // in one word: it may begin with a dash
+	switch {
+	case cursor != "":
+		words = append(words, "--cursor="+cursor) // in one word, as each event's may begin with a dash
+	case c.Since.earliest:
+		add("--since", "earliest")
+	case c.Since.given():
+		add("--since", stamp(c.Since.Time))
 	}
 	return words
 }

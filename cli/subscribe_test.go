@@ -312,7 +312,9 @@ func TestInterruptedSubscribeSaysHowToGoOn(t *testing.T) {
 		{subscribeCommand{Since: startFlag{earliest: true}, Filter: `a == "b"`, Source: []string{"/x y"}}, exitOK,
 			`--source '/x y' --filter 'a == "b"' --cursor=c:4`},
 		{subscribeCommand{Since: startFlag{earliest: true}, Limit: 9}, exitFailed, "--limit 9 --cursor=c:4"},
-		{subscribeCommand{Since: startFlag{earliest: true}, Group: "g"}, exitOK, "the group goes on with: gateway subscribe --address ADDRESS --group g\n"},
+		{subscribeCommand{Since: startFlag{earliest: true}, Group: "g"}, exitOK, "the group goes on with: gateway subscribe --address ADDRESS --group g --since earliest\n"},
+		{subscribeCommand{Since: startFlag{sinceFlag: sinceFlag{base}}, Group: "-g", Filter: "-1 < 2"}, exitOK,
+			"'--filter=-1 < 2' --group=-g --since 2026-01-02T15:00:00Z\n"},
 	} {
 		var stdout, stderr both
 		ctx, stop := context.WithCancel(t.Context())
