@@ -54,6 +54,8 @@ type store struct {
 	ends func(call int) (after int, err error)
 	// beats: heartbeats come between the events, and when there are none.
 	beats bool
+	// reader is closed when a subscription gets a reader, for which it waits; nil: at once.
+	reader chan struct{}
 	// notServing: the gateway is not well. mute: it does not answer that question.
 	notServing, mute bool
 	// lost are the first matched events of each replay that are refused; ahead are republished in the first one, which breaks off
@@ -240,6 +242,14 @@ func (s *store) SubscribeEvents(in *gatewayv1.SubscribeRequest, out grpc.ServerS
 	}
 	if err := out.SendHeader(nil); err != nil {
 		return err
+	}
+	if s.reader != nil {
+		<-s.reader
+	}
+	if in.Heartbeat { // who reads hears so at once
+		if err := out.Send(&eventv1.Event{Cursor: in.Cursor}); err != nil {
+			return err
+		}
 	}
 	for {
 		event, grown := s.next(in, next)

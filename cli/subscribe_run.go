@@ -137,6 +137,7 @@ func (s *subscription) session(stop context.Context) error {
 	idle := time.NewTimer(time.Hour)
 	idle.Stop()
 	defer idle.Stop()
+	reads := false // the stream has brought something
 	poll := time.NewTicker(readerPoll)
 	defer poll.Stop()
 	for {
@@ -145,8 +146,10 @@ func (s *subscription) session(stop context.Context) error {
 			if err := s.take(a); err != nil {
 				return err
 			}
-			// The time that printing takes does not count as idle.
-			if c := s.command; c.UntilIdle > 0 && (a.begun || !isHeartbeat(a.event)) {
+			// The time that printing takes does not count as idle, nor does that before the gateway reads: it has taken the
+			// request, and may wait for a reader. Its first heartbeat comes then.
+			if c := s.command; c.UntilIdle > 0 && !a.begun && (!reads || !isHeartbeat(a.event)) {
+				reads = true
 				idle.Reset(c.UntilIdle)
 			}
 			if len(arrivals) == 0 {

@@ -239,6 +239,30 @@ func TestUntilIdle(t *testing.T) {
 	}
 }
 
+// A gateway that is well and does not read yet is not idle.
+func TestUntilIdleWaitsForTheReader(t *testing.T) {
+	t.Parallel()
+	for _, events := range []int{0, 5} {
+		gateway := &store{reader: make(chan struct{})}
+		gateway.fill(events, 2, rand.New(rand.NewPCG(1, 1)))
+		var stdout, stderr both
+		ended := make(chan error, 1)
+		c := &subscribeCommand{Since: startFlag{earliest: true}, UntilIdle: 20 * time.Millisecond, readingGateway: readingGateway{Address: startStore(t, gateway)}}
+		go func() { ended <- c.subscribe(t.Context(), program(&stdout, &stderr)) }()
+		select {
+		case err := <-ended:
+			t.Errorf("%v: %s", err, stderr.String())
+			close(gateway.reader)
+			continue
+		case <-time.After(200 * time.Millisecond): // many times --until-idle
+		}
+		close(gateway.reader)
+		if err := <-ended; err != nil || strings.Count(stdout.String(), "\n") != events || !strings.Contains(stderr.String(), "no event for 20ms") {
+			t.Errorf("%v: %s%s", err, stdout.String(), stderr.String())
+		}
+	}
+}
+
 // A gateway that is not well, or does not answer, is not idle; a heartbeat shows that the stream lives.
 func TestUntilIdleTellsIdleFromDead(t *testing.T) {
 	for _, dead := range []func(*store){func(s *store) { s.notServing = true }, func(s *store) { s.mute = true }} {
