@@ -22,6 +22,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // sourceRig is a broker with topics for one scenario.
@@ -567,6 +568,62 @@ func TestSourcePauses(t *testing.T) {
 		t.Errorf("%d records, paused %v", len(records), p.metric("gateway_source_paused_partitions"))
 	}
 	eventually(t, "no lag", func() bool { return p.metric("gateway_source_lag_records") == 0 })
+}
+
+// TestSourceIntoACompactedTopic: there Kafka rejects a record without a key, and with it the whole batch that it comes in.
+func TestSourceIntoACompactedTopic(t *testing.T) {
+	t.Parallel()
+	const events = 300
+	r, cluster := fakeSource(t, 1)
+	for i := range events {
+		key := "k"
+		if i%100 == 50 {
+			key = ""
+		}
+		r.write(cloudEvent(strconv.Itoa(i), key, strconv.Itoa(i)))
+	}
+	cluster.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		return rejectKeyless(request.(*kmsg.ProduceRequest))
+	})
+	p := r.gateway("KAFKA_SOURCE_ON_REFUSED=skip", "KAFKA_COMPRESSION=none")
+	eventually(t, "everything is committed", func() bool { return r.committed() == events })
+	seen := map[string]bool{}
+	for _, rec := range r.read(r.target) {
+		seen[eventID(rec)] = true
+	}
+	if n := p.metric("gateway_source_refused_total", `then="skip"`); len(seen) != events-3 || n != 3 {
+		t.Errorf("%d different events are there, %v were skipped", len(seen), n)
+	}
+	checkSourceIdentity(t, p)
+}
+
+// rejectKeyless answers like Kafka for a compacted topic, if a batch of the request has a record without a key.
+func rejectKeyless(request *kmsg.ProduceRequest) (kmsg.Response, error, bool) {
+	resp, keyless := request.ResponseKind().(*kmsg.ProduceResponse), false
+	for _, topic := range request.Topics {
+		rt := kmsg.NewProduceResponseTopic()
+		rt.Topic, rt.TopicID = topic.Topic, topic.TopicID
+		for _, partition := range topic.Partitions {
+			var batch kmsg.RecordBatch
+			if batch.ReadFrom(partition.Records) == nil {
+				for rest := batch.Records; len(rest) > 0; {
+					size, n := protowire.ConsumeVarint(rest)
+					end := n + int(protowire.DecodeZigZag(size))
+					var rec kmsg.Record
+					if rec.ReadFrom(rest[:end]) != nil {
+						break
+					}
+					keyless, rest = keyless || len(rec.Key) == 0, rest[end:]
+				}
+			}
+			rp := kmsg.NewProduceResponseTopicPartition()
+			rp.Partition, rp.ErrorCode, rp.BaseOffset = partition.Partition, kerr.InvalidRecord.Code, -1
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		resp.Topics = append(resp.Topics, rt)
+	}
+	return resp, nil, keyless
 }
 
 // TestSourceOfTheEmbeddedBroker: with the gateway's own broker, killed together with it.

@@ -41,6 +41,8 @@ type sourcePartition struct {
 	// flights are the messages in the pipeline, in the order sent. sending: one more is on its way there.
 	flights []*flight
 	sending bool
+	// solo: the last one sent is to be in flight by itself.
+	solo bool
 	// advice is the longest retry delay among the failures.
 	advice time.Duration
 	// stopped is why the partition goes no further.
@@ -108,9 +110,10 @@ func (p *sourcePartition) next() (position int64, records []stages.Record, refus
 			if len(p.flights) == 0 {
 				wait, advice = false, p.advice
 			}
+		case len(p.flights) > 0 && (p.solo || p.track.alone()):
 		default:
 			if position, records, refusal = p.track.take(min(messageRecords, p.s.parts.MaxBatchEvents), messageBytes); records != nil {
-				p.sending = true
+				p.sending, p.solo = true, p.track.at(position).alone
 				p.mu.Unlock()
 				return position, records, refusal
 			}
@@ -272,6 +275,9 @@ func (p *sourcePartition) outcome(f *flight, i int) {
 // fail notes a record that is to be sent again.
 func (p *sourcePartition) fail(position int64, r *stages.Result) {
 	p.track.set(position, failed)
+	if r.Reason == stages.BatchRejected { // by its batch, which would be the same once more
+		p.track.at(position).alone = true
+	}
 	p.flow.Break(position)          // it is broken already, but for an outcome that only the deadline has given
 	if r.Reason != stages.NotSent { // those only follow another one
 		p.s.failing(p, r)

@@ -570,3 +570,53 @@ func stacks() string {
 	text := make([]byte, 1<<20)
 	return string(text[:runtime.Stack(text, true)])
 }
+
+// TestARejectedBatchIsTakenApart: Kafka rejects a batch for one record in it. Sent in the same batch again, its neighbours
+// would be rejected for ever: each is sent by itself, with nothing of the partition beside it, until the one is found.
+func TestARejectedBatchIsTakenApart(t *testing.T) {
+	t.Parallel()
+	b := newSourceBroker(t, 1)
+	const records, bad = 10, "3"
+	b.write(0, 0, records, oneKey)
+	p := newHeldPipeline()
+	s, log := b.source(p, func(_ *SourceConfig, parts *SourceParts) { parts.MaxBatchEvents = 4 })
+	batch := stages.Verdict{Outcome: stages.Refused, Reason: stages.BatchRejected, RetryAfter: time.Millisecond}
+	record := stages.Verdict{Outcome: stages.Refused, Reason: stages.RecordRejected}
+	stored, found := map[string]bool{}, false
+	for sent := 0; len(stored) < records-1 || !found; sent++ {
+		if sent > 5*records {
+			t.Fatalf("%d messages, and only %v are stored", sent, stored)
+		}
+		m, values := p.next(t)
+		switch {
+		case !slices.Contains(strings.Fields(values), bad):
+			p.answer(m)
+			for value := range strings.FieldsSeq(values) {
+				stored[value] = true
+			}
+		case m.Events() > 1:
+			p.answer(m, batch)
+		default:
+			select {
+			case other := <-p.messages:
+				t.Fatalf("record %s is sent beside the one that is to be found", other.Records()[0].Value)
+			case <-time.After(50 * time.Millisecond): // there is nothing to wait for: nothing is to happen
+			}
+			p.answer(m, record)
+			found = true
+		}
+	}
+	eventually(t, "everything is committed", func() bool {
+		for {
+			select {
+			case m := <-p.messages: // of the key, behind one that failed
+				p.answer(m)
+			default:
+				return b.committed(0) == records
+			}
+		}
+	})
+	if n := s.metrics.refused[RefusedIsSkipped].Load(); n != 1 || !log.has("is skipped") {
+		t.Errorf("%d records are skipped; log:\n%s", n, log)
+	}
+}
