@@ -453,6 +453,39 @@ func TestRepublishWhatIsRefused(t *testing.T) {
 	}
 }
 
+// Kafka rejects a batch for one event in it: the others go by themselves then, and only that one is refused.
+func TestRepublishTakesARejectedBatchApart(t *testing.T) {
+	t.Parallel()
+	var to published
+	g := startStore(t, func(c *setup) {
+		c.config.DeliveryTimeout = time.Second
+		c.judge = func(part *stages.Partition, ev *stages.Event) {
+			v := stages.Verdict{Outcome: stages.Refused, Stage: stages.AtProduce}
+			switch id := string(ev.ID.Value); {
+			case len(id) == 3 && id >= "400" && ev.Msg.Events() > 1:
+				v.Reason = stages.BatchRejected
+			case id == "477":
+				v.Reason = stages.RecordRejected
+			default:
+				to.judge(part, ev)
+				return
+			}
+			ev.Ack = stages.Ack{Verdict: v, Partition: part.ID, Offset: -1}
+		}
+	}, pagesOf(600))
+	s, err := g.client().ReplayEvents(g.context(), &gatewayv1.ReplayRequest{Start: ago(1), RepublishTopic: "again"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, last, err := replayed(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !last.Done || last.Republished != 599 || last.Refused != 1 || !strings.HasPrefix(last.LastRefusal, "events/0/477: RECORD_REJECTED") || len(to.all["again"]) != 599 {
+		t.Errorf("%v; %d events are there", last, len(to.all["again"]))
+	}
+}
+
 // When nothing passes, the replay ends and says why and where.
 func TestRepublishThatIsStuck(t *testing.T) {
 	t.Parallel()
