@@ -20,6 +20,8 @@ const (
 	// pipeline/messages.go; with more, nothing was gained.
 	messageRecords = 128
 	messageBytes   = 256 << 10
+	// standingWait is how long to wait when nothing passes before somebody has acted.
+	standingWait = time.Second
 )
 
 // sourcePartition is one assignment of one partition.
@@ -264,7 +266,7 @@ func (p *sourcePartition) outcome(f *flight, i int) {
 		case r.DeadLettered:
 			p.s.metrics.refused[RefusedToDeadLetter].Add(1)
 			p.track.set(position, handled)
-		case r.RetryAfterMillis > 0:
+		case r.RetryAfterMillis > 0, r.Reason.Standing(r.Stage):
 			p.fail(position, r)
 		default:
 			p.refused(position, r, f.asLetter)
@@ -283,6 +285,9 @@ func (p *sourcePartition) fail(position int64, r *stages.Result) {
 		p.s.failing(p, r)
 	}
 	p.advice = max(p.advice, time.Duration(r.RetryAfterMillis)*time.Millisecond)
+	if r.Reason.Standing(r.Stage) { // comes without advice
+		p.advice = max(p.advice, standingWait)
+	}
 }
 
 // refused deals with a record that no resend can help.

@@ -620,3 +620,42 @@ func TestARejectedBatchIsTakenApart(t *testing.T) {
 		t.Errorf("%d records are skipped; log:\n%s", n, log)
 	}
 }
+
+// TestWhatTheOperatorMendsIsAwaited: a record, or its dead letter, that is refused because the topic is gone or the gateway has
+// no right to write to it, is sent again until somebody has acted, whatever KAFKA_SOURCE_ON_REFUSED says.
+func TestWhatTheOperatorMendsIsAwaited(t *testing.T) {
+	t.Parallel()
+	gone := stages.Verdict{Outcome: stages.Refused, Reason: stages.TopicNotFound, Stage: stages.AtTransform}
+	forbidden := stages.Verdict{Outcome: stages.Refused, Reason: stages.KafkaUnauthorized, Stage: stages.AtProduce}
+	for _, then := range []OnRefused{RefusedIsSkipped, RefusedStops, RefusedToDeadLetter} {
+		t.Run(string(then), func(t *testing.T) {
+			t.Parallel()
+			b := newSourceBroker(t, 1)
+			b.write(0, 0, 2, oneKey)
+			p := newHeldPipeline()
+			s, log := b.source(p, func(c *SourceConfig, _ *SourceParts) { c.OnRefused = then })
+			first, _ := p.next(t)
+			p.answer(first, gone)
+			second, values := p.next(t)
+			if values != "0 1" {
+				t.Fatalf("sent again: %s", values)
+			}
+			p.answer(second, acked, forbidden)
+			last, values := p.next(t)
+			if values != "1" {
+				t.Fatalf("sent again: %s", values)
+			}
+			if then == RefusedToDeadLetter { // it is refused, and then its letter is, for a while
+				p.answer(last, notAnyHow)
+				letter, _ := p.next(t)
+				p.answer(letter, gone)
+				last, _ = p.next(t)
+			}
+			p.answer(last)
+			eventually(t, "2 is committed", func() bool { return b.committed(0) == 2 })
+			if len(s.Warnings()) > 0 || s.metrics.refused[then].Load() > 0 || !log.has("are sent again") {
+				t.Errorf("%v, %d refused; log:\n%s", s.Warnings(), s.metrics.refused[then].Load(), log)
+			}
+		})
+	}
+}

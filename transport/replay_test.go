@@ -489,28 +489,33 @@ func TestRepublishTakesARejectedBatchApart(t *testing.T) {
 // When nothing passes, the replay ends and says why and where.
 func TestRepublishThatIsStuck(t *testing.T) {
 	t.Parallel()
-	var to published
-	to.answer = func(id string, _ int) (stages.Verdict, bool) {
-		return stages.Verdict{Outcome: stages.Refused, Reason: stages.KafkaUnavailable, Stage: stages.AtProduce}, len(id) == 3
-	}
-	g := startStore(t, func(c *setup) {
-		c.judge = to.judge
-		c.config.DeliveryTimeout = time.Second
-	}, pagesOf(500))
-	s, err := g.client().ReplayEvents(g.context(), &gatewayv1.ReplayRequest{Start: ago(1), RepublishTopic: "again"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, last, err := replayed(t, s)
-	wantStatus(t, err, codes.Unavailable, "KAFKA_UNAVAILABLE")
-	if last == nil || last.Republished != 100 || last.Done {
-		t.Errorf("%v", last)
-	}
-	if got := infoOf(err, "position"); got != clock(time.Unix(100, 0)) {
-		t.Errorf("position %q", got)
-	}
-	if message := status.Convert(err).Message(); !strings.Contains(message, "events/1/100 into again") {
-		t.Errorf("%s", message)
+	for reason, code := range map[stages.Reason]codes.Code{stages.KafkaUnavailable: codes.Unavailable, stages.TopicNotFound: codes.FailedPrecondition} {
+		t.Run(reason.String(), func(t *testing.T) {
+			t.Parallel()
+			var to published
+			to.answer = func(id string, _ int) (stages.Verdict, bool) {
+				return stages.Verdict{Outcome: stages.Refused, Reason: reason, Stage: stages.AtProduce}, len(id) == 3
+			}
+			g := startStore(t, func(c *setup) {
+				c.judge = to.judge
+				c.config.DeliveryTimeout = time.Second
+			}, pagesOf(500))
+			s, err := g.client().ReplayEvents(g.context(), &gatewayv1.ReplayRequest{Start: ago(1), RepublishTopic: "again"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, last, err := replayed(t, s)
+			wantStatus(t, err, code, reason.String())
+			if last == nil || last.Republished != 100 || last.Done {
+				t.Errorf("%v", last)
+			}
+			if got := infoOf(err, "position"); got != clock(time.Unix(100, 0)) {
+				t.Errorf("position %q", got)
+			}
+			if message := status.Convert(err).Message(); !strings.Contains(message, "events/1/100 into again") {
+				t.Errorf("%s", message)
+			}
+		})
 	}
 }
 

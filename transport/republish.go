@@ -221,7 +221,7 @@ func (p *republish) settle(m *stages.Message, i int, r *stages.Record) (wait tim
 		return 0, false
 	}
 	result := &m.Results[i]
-	if result.Outcome == stages.Unknown || result.RetryAfterMillis > 0 {
+	if result.Outcome == stages.Unknown || result.RetryAfterMillis > 0 || result.Reason.Standing(result.Stage) {
 		return time.Duration(result.RetryAfterMillis) * time.Millisecond, true
 	}
 	p.totals.Refused++
