@@ -22,6 +22,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // sourceRig is a broker with topics for one scenario.
@@ -444,7 +445,7 @@ func sourcePaced(t *testing.T, r *sourceRig) {
 	if took, least := time.Since(began), time.Duration(events-burst)*time.Second/rate; took < least {
 		t.Errorf("took %v; at %d a second with a burst of %d it is at least %v", took, rate, burst, least)
 	}
-	if n := p.metric("gateway_events_total", `origin="source"`, `outcome="refused"`, `reason="RATE_LIMITED"`); n != 0 {
+	if n := p.metric("gateway_event_reasons_total", `reason="RATE_LIMITED"`); n != 0 {
 		t.Errorf("%v records were refused for the rate", n)
 	}
 	if twice := r.judge(events, 10); twice != 0 {
@@ -567,6 +568,106 @@ func TestSourcePauses(t *testing.T) {
 		t.Errorf("%d records, paused %v", len(records), p.metric("gateway_source_paused_partitions"))
 	}
 	eventually(t, "no lag", func() bool { return p.metric("gateway_source_lag_records") == 0 })
+}
+
+// TestSourceWithoutItsTarget: while the topic that the records are for is gone, they wait. None is skipped, and none becomes a
+// dead letter: there is nothing wrong with them.
+func TestSourceWithoutItsTarget(t *testing.T) {
+	t.Parallel()
+	for _, then := range []string{"skip", "dead_letter", "stop"} {
+		t.Run(then, func(t *testing.T) {
+			t.Parallel()
+			r, _ := fakeSource(t, 1)
+			r.fill(0, 10, 1, 1)
+			p := r.gateway("KAFKA_SOURCE_ON_REFUSED=" + then)
+			eventually(t, "the first are committed", func() bool { return r.committed() == 10 })
+			if _, err := r.admin.DeleteTopic(r.context(), r.target); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the gateway knows it", func() bool {
+				code, body := p.get("/ready")
+				return code == 503 && strings.Contains(body, "TOPIC_NOT_FOUND")
+			})
+			r.fill(10, 50, 1, 1)
+			eventually(t, "they are refused", func() bool { return p.metric("gateway_event_reasons_total", `reason="TOPIC_NOT_FOUND"`) > 0 })
+			r.create(r.target, 1)
+			eventually(t, "everything is committed", func() bool { return r.committed() == 60 })
+			if n := r.ends(r.target); n != 50 {
+				t.Errorf("%d events are in the new topic", n)
+			}
+			if n := p.metric("gateway_source_refused_total") + p.metric("gateway_source_stopped_partitions"); n != 0 {
+				t.Errorf("%v records were refused for good", n)
+			}
+			checkSourceIdentity(t, p)
+		})
+	}
+}
+
+// TestSourceIntoACompactedTopic: there Kafka rejects a record without a key, and with it the whole batch that it comes in.
+func TestSourceIntoACompactedTopic(t *testing.T) {
+	t.Parallel()
+	const events = 300
+	r, cluster := fakeSource(t, 1)
+	for i := range events {
+		key := "k"
+		if i%100 == 50 {
+			key = ""
+		}
+		r.write(cloudEvent(strconv.Itoa(i), key, strconv.Itoa(i)))
+	}
+	cluster.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		answer, rejected := rejectKeyless(request.(*kmsg.ProduceRequest))
+		return answer, nil, rejected
+	})
+	p := r.gateway("KAFKA_SOURCE_ON_REFUSED=skip", "KAFKA_COMPRESSION=none")
+	eventually(t, "everything is committed", func() bool { return r.committed() == events })
+	seen := map[string]bool{}
+	for _, rec := range r.read(r.target) {
+		seen[eventID(rec)] = true
+	}
+	if n := p.metric("gateway_source_refused_total", `then="skip"`); len(seen) != events-3 || n != 3 {
+		t.Errorf("%d different events are there, %v were skipped", len(seen), n)
+	}
+	checkSourceIdentity(t, p)
+}
+
+// rejectKeyless answers like Kafka for a compacted topic, if a batch of the request has a record without a key.
+func rejectKeyless(request *kmsg.ProduceRequest) (answer kmsg.Response, rejected bool) {
+	resp := request.ResponseKind().(*kmsg.ProduceResponse)
+	for _, topic := range request.Topics {
+		rt := kmsg.NewProduceResponseTopic()
+		rt.Topic, rt.TopicID = topic.Topic, topic.TopicID
+		for _, partition := range topic.Partitions {
+			rejected = rejected || keyless(partition.Records)
+			rp := kmsg.NewProduceResponseTopicPartition()
+			rp.Partition, rp.ErrorCode, rp.BaseOffset = partition.Partition, kerr.InvalidRecord.Code, -1
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		resp.Topics = append(resp.Topics, rt)
+	}
+	return resp, rejected
+}
+
+// keyless reports whether an encoded batch, not compressed, has a record without a key.
+func keyless(encoded []byte) bool {
+	var batch kmsg.RecordBatch
+	if batch.ReadFrom(encoded) != nil {
+		return false
+	}
+	for rest := batch.Records; len(rest) > 0; {
+		size, n := protowire.ConsumeVarint(rest)
+		end := n + int(protowire.DecodeZigZag(size))
+		var rec kmsg.Record
+		if rec.ReadFrom(rest[:end]) != nil {
+			return false
+		}
+		if len(rec.Key) == 0 {
+			return true
+		}
+		rest = rest[end:]
+	}
+	return false
 }
 
 // TestSourceOfTheEmbeddedBroker: with the gateway's own broker, killed together with it.

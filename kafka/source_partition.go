@@ -20,6 +20,8 @@ const (
 	// pipeline/messages.go; with more, nothing was gained.
 	messageRecords = 128
 	messageBytes   = 256 << 10
+	// standingWait is how long to wait when nothing passes before somebody has acted.
+	standingWait = time.Second
 )
 
 // sourcePartition is one assignment of one partition.
@@ -41,6 +43,8 @@ type sourcePartition struct {
 	// flights are the messages in the pipeline, in the order sent. sending: one more is on its way there.
 	flights []*flight
 	sending bool
+	// solo: the last one sent is to be in flight by itself.
+	solo bool
 	// advice is the longest retry delay among the failures.
 	advice time.Duration
 	// stopped is why the partition goes no further.
@@ -108,9 +112,10 @@ func (p *sourcePartition) next() (position int64, records []stages.Record, refus
 			if len(p.flights) == 0 {
 				wait, advice = false, p.advice
 			}
+		case len(p.flights) > 0 && (p.solo || p.track.alone()):
 		default:
 			if position, records, refusal = p.track.take(min(messageRecords, p.s.parts.MaxBatchEvents), messageBytes); records != nil {
-				p.sending = true
+				p.sending, p.solo = true, p.track.at(position).alone
 				p.mu.Unlock()
 				return position, records, refusal
 			}
@@ -261,7 +266,7 @@ func (p *sourcePartition) outcome(f *flight, i int) {
 		case r.DeadLettered:
 			p.s.metrics.refused[RefusedToDeadLetter].Add(1)
 			p.track.set(position, handled)
-		case r.RetryAfterMillis > 0:
+		case r.RetryAfterMillis > 0, r.Reason.Standing(r.Stage):
 			p.fail(position, r)
 		default:
 			p.refused(position, r, f.asLetter)
@@ -272,11 +277,17 @@ func (p *sourcePartition) outcome(f *flight, i int) {
 // fail notes a record that is to be sent again.
 func (p *sourcePartition) fail(position int64, r *stages.Result) {
 	p.track.set(position, failed)
+	if r.Reason == stages.BatchRejected { // by its batch, which would be the same once more
+		p.track.at(position).alone = true
+	}
 	p.flow.Break(position)          // it is broken already, but for an outcome that only the deadline has given
 	if r.Reason != stages.NotSent { // those only follow another one
 		p.s.failing(p, r)
 	}
 	p.advice = max(p.advice, time.Duration(r.RetryAfterMillis)*time.Millisecond)
+	if r.Reason.Standing(r.Stage) { // comes without advice
+		p.advice = max(p.advice, standingWait)
+	}
 }
 
 // refused deals with a record that no resend can help.

@@ -570,3 +570,92 @@ func stacks() string {
 	text := make([]byte, 1<<20)
 	return string(text[:runtime.Stack(text, true)])
 }
+
+// TestARejectedBatchIsTakenApart: Kafka rejects a batch for one record in it. Sent in the same batch again, its neighbours
+// would be rejected for ever: each is sent by itself, with nothing of the partition beside it, until the one is found.
+func TestARejectedBatchIsTakenApart(t *testing.T) {
+	t.Parallel()
+	b := newSourceBroker(t, 1)
+	const records, bad = 10, "3"
+	b.write(0, 0, records, oneKey)
+	p := newHeldPipeline()
+	s, log := b.source(p, func(_ *SourceConfig, parts *SourceParts) { parts.MaxBatchEvents = 4 })
+	batch := stages.Verdict{Outcome: stages.Refused, Reason: stages.BatchRejected, RetryAfter: time.Millisecond}
+	record := stages.Verdict{Outcome: stages.Refused, Reason: stages.RecordRejected}
+	stored, found := map[string]bool{}, false
+	for sent := 0; len(stored) < records-1 || !found; sent++ {
+		if sent > 5*records {
+			t.Fatalf("%d messages, and only %v are stored", sent, stored)
+		}
+		m, values := p.next(t)
+		switch {
+		case !slices.Contains(strings.Fields(values), bad):
+			p.answer(m)
+			for value := range strings.FieldsSeq(values) {
+				stored[value] = true
+			}
+		case m.Events() > 1:
+			p.answer(m, batch)
+		default:
+			select {
+			case other := <-p.messages:
+				t.Fatalf("record %s is sent beside the one that is to be found", other.Records()[0].Value)
+			case <-time.After(50 * time.Millisecond): // there is nothing to wait for: nothing is to happen
+			}
+			p.answer(m, record)
+			found = true
+		}
+	}
+	eventually(t, "everything is committed", func() bool {
+		for {
+			select {
+			case m := <-p.messages: // of the key, behind one that failed
+				p.answer(m)
+			default:
+				return b.committed(0) == records
+			}
+		}
+	})
+	if n := s.metrics.refused[RefusedIsSkipped].Load(); n != 1 || !log.has("is skipped") {
+		t.Errorf("%d records are skipped; log:\n%s", n, log)
+	}
+}
+
+// TestWhatTheOperatorMendsIsAwaited: a record, or its dead letter, that is refused because the topic is gone or the gateway has
+// no right to write to it, is sent again until somebody has acted, whatever KAFKA_SOURCE_ON_REFUSED says.
+func TestWhatTheOperatorMendsIsAwaited(t *testing.T) {
+	t.Parallel()
+	gone := stages.Verdict{Outcome: stages.Refused, Reason: stages.TopicNotFound, Stage: stages.AtTransform}
+	forbidden := stages.Verdict{Outcome: stages.Refused, Reason: stages.KafkaUnauthorized, Stage: stages.AtProduce}
+	for _, then := range []OnRefused{RefusedIsSkipped, RefusedStops, RefusedToDeadLetter} {
+		t.Run(string(then), func(t *testing.T) {
+			t.Parallel()
+			b := newSourceBroker(t, 1)
+			b.write(0, 0, 2, oneKey)
+			p := newHeldPipeline()
+			s, log := b.source(p, func(c *SourceConfig, _ *SourceParts) { c.OnRefused = then })
+			first, _ := p.next(t)
+			p.answer(first, gone)
+			second, values := p.next(t)
+			if values != "0 1" {
+				t.Fatalf("sent again: %s", values)
+			}
+			p.answer(second, acked, forbidden)
+			last, values := p.next(t)
+			if values != "1" {
+				t.Fatalf("sent again: %s", values)
+			}
+			if then == RefusedToDeadLetter { // it is refused, and then its letter is, for a while
+				p.answer(last, notAnyHow)
+				letter, _ := p.next(t)
+				p.answer(letter, gone)
+				last, _ = p.next(t)
+			}
+			p.answer(last)
+			eventually(t, "2 is committed", func() bool { return b.committed(0) == 2 })
+			if len(s.Warnings()) > 0 || s.metrics.refused[then].Load() > 0 || !log.has("are sent again") {
+				t.Errorf("%v, %d refused; log:\n%s", s.Warnings(), s.metrics.refused[then].Load(), log)
+			}
+		})
+	}
+}

@@ -37,7 +37,9 @@ type tracked struct {
 	state trackedState
 	// cut: Kafka has lost the record since it was read. It is sent all the same, but its offset is another record's now
 	// and says nothing of what may be committed.
-	cut   bool
+	cut bool
+	// alone: Kafka has rejected a batch that it was in. Only what was by itself tells whether it is the one at fault.
+	alone bool
 	bytes int32
 	// refusal is why it becomes a dead letter.
 	refusal *stages.Verdict
@@ -110,28 +112,40 @@ func (t *tracker) at(position int64) *tracked { return &t.items[position-t.base]
 // them; they are in flight from now on. A dead letter comes alone, with its refusal. None: nothing waits.
 func (t *tracker) take(most, mostBytes int) (position int64, records []stages.Record, refusal *stages.Verdict) {
 	end := t.base + int64(len(t.items))
-	t.next = max(t.next, t.base)
-	for t.next < end && t.at(t.next).state != waits && t.at(t.next).state != waitsAsLetter {
-		t.next++
-	}
+	t.skip()
 	position = t.next
 	for size := 0; t.next < end && len(records) < most; t.next++ {
 		item := t.at(t.next)
 		letter := item.state == waitsAsLetter
-		if item.state != waits && !letter || letter && len(records) > 0 {
+		if item.state != waits && !letter || (letter || item.alone) && len(records) > 0 {
 			break
 		}
 		if size += int(item.bytes); size > mostBytes && len(records) > 0 {
 			break
 		}
 		records = append(records, item.record)
-		if item.state = inFlight; letter {
+		if item.state = inFlight; letter || item.alone {
 			refusal = item.refusal
 			t.next++
 			break
 		}
 	}
 	return position, records, refusal
+}
+
+// skip moves next on to a record that waits, or behind all of them.
+func (t *tracker) skip() {
+	end := t.base + int64(len(t.items))
+	t.next = max(t.next, t.base)
+	for t.next < end && t.at(t.next).state != waits && t.at(t.next).state != waitsAsLetter {
+		t.next++
+	}
+}
+
+// alone reports whether the next record to send is to be in flight by itself.
+func (t *tracker) alone() bool {
+	t.skip()
+	return t.next < t.base+int64(len(t.items)) && t.at(t.next).alone
 }
 
 // set notes an outcome of a record in flight.

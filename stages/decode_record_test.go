@@ -146,7 +146,7 @@ func TestLettersOfRecords(t *testing.T) {
 	mustRefuse(t, decodeRecord(cloudRecord(), RecordOptions{Refusal: &refusal}, DeadLetters{}), AtProduce, RecordRejected, nil)
 }
 
-// TestFlowBreaksForWhatMayFollow: by what an outcome means, in the order of positions.
+// TestFlowBreaks: by what an outcome means, in the order of positions.
 func TestFlowBreaks(t *testing.T) {
 	for _, tc := range []struct {
 		v                 Verdict
@@ -155,6 +155,8 @@ func TestFlowBreaks(t *testing.T) {
 		{Verdict{Outcome: Acknowledged}, false, false}, {Verdict{Outcome: Filtered}, false, false},
 		{Verdict{Outcome: Unknown, Reason: OutcomeUnknown}, true, true}, {Verdict{Outcome: Refused, Reason: Overloaded}, true, true},
 		{Verdict{Outcome: Refused, Reason: InvalidEvent}, false, true}, {Verdict{Outcome: Refused, Reason: InvalidEvent, RetryAfter: 1}, true, true},
+		{Verdict{Outcome: Refused, Reason: TopicNotFound, Stage: AtTransform}, true, true}, {Verdict{Outcome: Refused, Reason: KafkaUnauthorized, Stage: AtProduce}, true, true},
+		{Verdict{Outcome: Refused, Reason: InternalError, Stage: AtProduce}, true, true}, {Verdict{Outcome: Refused, Reason: InternalError, Stage: AtTransform}, false, true},
 	} {
 		for strict, want := range map[bool]bool{false: tc.usual, true: tc.whenStrict} {
 			f := NewFlow(strict)

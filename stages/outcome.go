@@ -206,6 +206,19 @@ func (r Reason) Code() Code { return reasonTable[r].code }
 // Retry is the default advice to the client; 0 says that retrying cannot help.
 func (r Reason) Retry() time.Duration { return reasonTable[r].retry }
 
+// Standing reports whether a refusal by the stage is about Kafka, or the gateway's settings, rather than the event: until the
+// operator has acted none passes, and then this one does, too. A client is told that sending it again does not help. Who
+// keeps the events until they are stored can wait.
+func (r Reason) Standing(by StageID) bool {
+	switch r {
+	case TopicNotFound, KafkaUnauthorized:
+		return true
+	case InternalError: // how the gateway asks; by other stages it is a panic, which may be this event's
+		return by == AtProduce
+	}
+	return false
+}
+
 // Text says in one sentence what the reason means.
 func (r Reason) Text() string { return reasonTable[r].text }
 

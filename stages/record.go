@@ -126,7 +126,7 @@ func (f *Flow) stops(at int64) bool { return at > f.broken.Load() }
 
 // note breaks the flow if the outcome of the record at a position says so.
 func (f *Flow) note(at int64, v *Verdict) {
-	if v.Outcome == Unknown || v.Outcome == Refused && (f.strict || v.Retry() != 0) {
+	if v.Outcome == Unknown || v.Outcome == Refused && (f.strict || v.Retry() != 0 || v.Reason.Standing(v.Stage)) {
 		f.Break(at)
 	}
 }

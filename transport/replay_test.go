@@ -453,31 +453,69 @@ func TestRepublishWhatIsRefused(t *testing.T) {
 	}
 }
 
-// When nothing passes, the replay ends and says why and where.
-func TestRepublishThatIsStuck(t *testing.T) {
+// Kafka rejects a batch for one event in it: the others go by themselves then, and only that one is refused.
+func TestRepublishTakesARejectedBatchApart(t *testing.T) {
 	t.Parallel()
 	var to published
-	to.answer = func(id string, _ int) (stages.Verdict, bool) {
-		return stages.Verdict{Outcome: stages.Refused, Reason: stages.KafkaUnavailable, Stage: stages.AtProduce}, len(id) == 3
-	}
 	g := startStore(t, func(c *setup) {
-		c.judge = to.judge
 		c.config.DeliveryTimeout = time.Second
-	}, pagesOf(500))
+		c.judge = func(part *stages.Partition, ev *stages.Event) {
+			v := stages.Verdict{Outcome: stages.Refused, Stage: stages.AtProduce}
+			switch id := string(ev.ID.Value); {
+			case len(id) == 3 && id >= "400" && ev.Msg.Events() > 1:
+				v.Reason = stages.BatchRejected
+			case id == "477":
+				v.Reason = stages.RecordRejected
+			default:
+				to.judge(part, ev)
+				return
+			}
+			ev.Ack = stages.Ack{Verdict: v, Partition: part.ID, Offset: -1}
+		}
+	}, pagesOf(600))
 	s, err := g.client().ReplayEvents(g.context(), &gatewayv1.ReplayRequest{Start: ago(1), RepublishTopic: "again"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, last, err := replayed(t, s)
-	wantStatus(t, err, codes.Unavailable, "KAFKA_UNAVAILABLE")
-	if last == nil || last.Republished != 100 || last.Done {
-		t.Errorf("%v", last)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got := infoOf(err, "position"); got != clock(time.Unix(100, 0)) {
-		t.Errorf("position %q", got)
+	if !last.Done || last.Republished != 599 || last.Refused != 1 || !strings.HasPrefix(last.LastRefusal, "events/0/477: RECORD_REJECTED") || len(to.all["again"]) != 599 {
+		t.Errorf("%v; %d events are there", last, len(to.all["again"]))
 	}
-	if message := status.Convert(err).Message(); !strings.Contains(message, "events/1/100 into again") {
-		t.Errorf("%s", message)
+}
+
+// When nothing passes, the replay ends and says why and where.
+func TestRepublishThatIsStuck(t *testing.T) {
+	t.Parallel()
+	for reason, code := range map[stages.Reason]codes.Code{stages.KafkaUnavailable: codes.Unavailable, stages.TopicNotFound: codes.FailedPrecondition} {
+		t.Run(reason.String(), func(t *testing.T) {
+			t.Parallel()
+			var to published
+			to.answer = func(id string, _ int) (stages.Verdict, bool) {
+				return stages.Verdict{Outcome: stages.Refused, Reason: reason, Stage: stages.AtProduce}, len(id) == 3
+			}
+			g := startStore(t, func(c *setup) {
+				c.judge = to.judge
+				c.config.DeliveryTimeout = time.Second
+			}, pagesOf(500))
+			s, err := g.client().ReplayEvents(g.context(), &gatewayv1.ReplayRequest{Start: ago(1), RepublishTopic: "again"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, last, err := replayed(t, s)
+			wantStatus(t, err, code, reason.String())
+			if last == nil || last.Republished != 100 || last.Done {
+				t.Errorf("%v", last)
+			}
+			if got := infoOf(err, "position"); got != clock(time.Unix(100, 0)) {
+				t.Errorf("position %q", got)
+			}
+			if message := status.Convert(err).Message(); !strings.Contains(message, "events/1/100 into again") {
+				t.Errorf("%s", message)
+			}
+		})
 	}
 }
 

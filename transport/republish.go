@@ -47,6 +47,9 @@ type republish struct {
 	// stuck is why the oldest event of those to be sent again did not pass, since when none has.
 	stuck      stages.Result
 	stuckSince time.Time
+	// apart: Kafka has rejected a batch of records that are to be sent again. Each goes by itself then, or the one at
+	// fault would take the others along for ever.
+	apart bool
 	// told is when the client heard last.
 	told time.Time
 }
@@ -124,17 +127,21 @@ func recordsOf(events []*stages.Delivery) []stages.Record {
 
 // publishAll publishes records, again where that can help, until each has its last outcome.
 func (p *republish) publishAll(records []stages.Record) error {
-	p.stuckSince = time.Now()
+	p.stuckSince, p.apart = time.Now(), false
 	for len(records) > 0 {
-		again, wait, err := p.publish(records)
+		n := len(records)
+		if p.apart {
+			n = 1
+		}
+		again, wait, err := p.publish(records[:n])
 		if err != nil {
 			return err
 		}
-		if len(again) < len(records) {
+		if len(again) < n {
 			p.stuckSince = time.Now()
 		}
-		if records = again; len(again) == 0 {
-			return nil
+		if records = append(again, records[n:]...); len(again) == 0 {
+			continue
 		}
 		if time.Since(p.stuckSince) > republishPatience*p.rs.server.config.DeliveryTimeout {
 			return p.givenUp(&again[0])
@@ -169,6 +176,7 @@ func (p *republish) publish(records []stages.Record) (again []stages.Record, wai
 			if len(again) == 0 {
 				p.stuck = m.Results[i]
 			}
+			p.apart = p.apart || m.Results[i].Reason == stages.BatchRejected
 			again, wait = append(again, records[i]), max(wait, pause)
 		}
 	}
@@ -213,7 +221,7 @@ func (p *republish) settle(m *stages.Message, i int, r *stages.Record) (wait tim
 		return 0, false
 	}
 	result := &m.Results[i]
-	if result.Outcome == stages.Unknown || result.RetryAfterMillis > 0 {
+	if result.Outcome == stages.Unknown || result.RetryAfterMillis > 0 || result.Reason.Standing(result.Stage) {
 		return time.Duration(result.RetryAfterMillis) * time.Millisecond, true
 	}
 	p.totals.Refused++
