@@ -19,7 +19,7 @@ const usage = `Measures the gateway beside plain ways to do the same and beside 
 plots, profiles and raw output in -out. bench/pages makes pages of them (make bench does both).
 
 Examples:
-  go run ./bench                              everything, under 15 minutes on two processors
+  go run ./bench                              everything, some 20 minutes on two processors
   go run ./bench -only limits -rounds 9       one section, more rounds
   go run ./bench -base HEAD~1 -bench Decode   this tree beside another revision, for benchstat
 
