@@ -162,7 +162,7 @@ func (m *member) found(ctx context.Context) error {
 	within, cancel := context.WithTimeout(ctx, r.cfg.ReadTimeout)
 	defer cancel()
 	var committed kadm.OffsetResponses
-	err = untilCoordinated(within, func() (err error) {
+	err = untilCoordinated(within, uncoordinated, func() (err error) {
 		if committed, err = r.admin.FetchOffsetsForTopics(within, m.group, topic); err == nil {
 			err = committed.Error()
 		}
@@ -185,7 +185,7 @@ func (m *member) commit(ctx context.Context, ps positions) error {
 	for p, offset := range ps {
 		offsets.AddOffset(m.readers.parts.Topic.Name, int32(p), offset, -1)
 	}
-	err := untilCoordinated(ctx, func() error {
+	err := untilCoordinated(ctx, uncoordinated, func() error {
 		answers, err := m.readers.admin.CommitOffsets(ctx, m.group, offsets)
 		if err == nil {
 			err = answers.Error()
@@ -201,20 +201,9 @@ func (m *member) commit(ctx context.Context, ps positions) error {
 	return m.unusable(err)
 }
 
-// untilCoordinated repeats a request while the group has no coordinator: Kafka says so for some seconds when the first group
-// of all asks for one, and when it moves.
-func untilCoordinated(ctx context.Context, request func() error) error {
-	for {
-		err := request()
-		if !errors.Is(err, kerr.CoordinatorNotAvailable) && !errors.Is(err, kerr.NotCoordinator) && !errors.Is(err, kerr.CoordinatorLoadInProgress) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(coordinatorWait):
-		}
-	}
+// uncoordinated reports whether err is about the group's coordinator. A topic that is gone is told at once.
+func uncoordinated(err error) bool {
+	return errors.Is(err, kerr.CoordinatorNotAvailable) || errors.Is(err, kerr.NotCoordinator) || errors.Is(err, kerr.CoordinatorLoadInProgress)
 }
 
 // unusable is what the caller hears of an error of the group.

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -528,24 +527,14 @@ func TestTopicGoneUnderMembers(t *testing.T) {
 // The first group of a cluster begins as soon as it has a coordinator, which takes Kafka some seconds.
 func TestGroupsWaitForTheCoordinator(t *testing.T) {
 	r := newReadRig(t, 1, nil)
-	asked := atomic.Int64{}
-	r.cluster.ControlKey(int16(kmsg.FindCoordinator), func(request kmsg.Request) (kmsg.Response, error, bool) {
-		r.cluster.KeepControl()
-		if asked.Add(1) > 3 {
-			return nil, nil, false
-		}
-		response := request.ResponseKind().(*kmsg.FindCoordinatorResponse)
-		for _, key := range request.(*kmsg.FindCoordinatorRequest).CoordinatorKeys {
-			c := kmsg.NewFindCoordinatorResponseCoordinator()
-			c.Key, c.NodeID, c.ErrorCode = key, -1, kerr.CoordinatorNotAvailable.Code
-			response.Coordinators = append(response.Coordinators, c)
-		}
-		return response, nil, true
-	})
+	asked := uncoordinate(r.cluster)
 	s := r.subscribe(r.readers, group(stages.Start{}), nil)
 	s.started(t)
 	r.write(0, 0, 10)
 	s.await(t, 10)
+	if n := asked.Load(); n <= 3 {
+		t.Errorf("Kafka was asked %d times for the coordinator", n)
+	}
 }
 
 // A member whose Kafka does not answer any more ends in bounded time, whatever KAFKA_READ_TIMEOUT is.

@@ -10,11 +10,14 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
 	"github.com/event-gateway/event-gateway/stages"
@@ -150,6 +153,26 @@ func (r *rig) ready() *rig {
 func (r *rig) eventually(what string, ok func() bool) {
 	r.t.Helper()
 	eventually(r.t, what, ok)
+}
+
+// uncoordinate has the first three requests for a group's coordinator answered with none. It counts them; whoever sets the count
+// back has three more.
+func uncoordinate(cluster *kfake.Cluster) (asked *atomic.Int64) {
+	asked = &atomic.Int64{}
+	cluster.ControlKey(int16(kmsg.FindCoordinator), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if asked.Add(1) > 3 {
+			return nil, nil, false
+		}
+		response := request.ResponseKind().(*kmsg.FindCoordinatorResponse)
+		for _, key := range request.(*kmsg.FindCoordinatorRequest).CoordinatorKeys {
+			c := kmsg.NewFindCoordinatorResponseCoordinator()
+			c.Key, c.NodeID, c.ErrorCode = key, -1, kerr.CoordinatorNotAvailable.Code
+			response.Coordinators = append(response.Coordinators, c)
+		}
+		return response, nil, true
+	})
+	return asked
 }
 
 func eventually(t testing.TB, what string, ok func() bool) {

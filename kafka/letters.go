@@ -211,23 +211,9 @@ func (l *Letters) Commit(ctx context.Context, positions map[int32]Position) erro
 	return nil
 }
 
-// coordinatorWait is the pause before the coordinator of a group is asked again.
-const coordinatorWait = 100 * time.Millisecond
-
-// coordinated repeats a request about the group while it has no coordinator. franz-go does not always do so; and Kafka
-// says for some seconds that there is none when the first group of all asks for one, or when it moves.
+// coordinated makes a request about the group, within the source's Timeout.
 func (l *Letters) coordinated(ctx context.Context, request func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, l.source.Timeout)
 	defer cancel()
-	for {
-		err := request(ctx)
-		if err == nil || !kerr.IsRetriable(err) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(coordinatorWait):
-		}
-	}
+	return untilCoordinated(ctx, kerr.IsRetriable, func() error { return request(ctx) })
 }

@@ -53,15 +53,20 @@ func (r *letterRig) asks(key kmsg.Key) *atomic.Int64 {
 	return &asked
 }
 
+// newHoledRig has a hundred letters in partition 0, of which pieces are left. The last stable offset is stable.
+func newHoledRig(t *testing.T, policy string, stable int64, pieces ...piece) (*letterRig, *Letters) {
+	r := newLetterRig(t, 1)
+	r.policy(policy)
+	r.fill(0, 0, 100)
+	brokerOfHoles(t, r.cluster, numberedLetter, 100, stable, pieces...)
+	return r, r.open()
+}
+
 func TestLettersOverACompactedTail(t *testing.T) {
 	for name, pieces := range tails {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newLetterRig(t, 1)
-			r.policy("compact")
-			r.fill(0, 0, 100)
-			brokerOfHoles(t, r.cluster, numberedLetter, 100, 100, pieces...)
-			l := r.open()
+			r, l := newHoledRig(t, "compact", 100, pieces...)
 			if got, want := r.read(l, l.Spans()), ids(offsetsIn(pieces)...); !slices.Equal(got, want) {
 				t.Errorf("%v\nwant %v", got, want)
 			}
@@ -72,11 +77,7 @@ func TestLettersOverACompactedTail(t *testing.T) {
 // A redrive goes on in a hole, and somebody looks at a letter that is gone.
 func TestSpansOfLettersInAHole(t *testing.T) {
 	t.Parallel()
-	r := newLetterRig(t, 1)
-	r.policy("compact,delete")
-	r.fill(0, 0, 100)
-	brokerOfHoles(t, r.cluster, numberedLetter, 100, 100, tails["the end of a batch"]...)
-	l := r.open()
+	r, l := newHoledRig(t, "compact,delete", 100, tails["the end of a batch"]...)
 	for _, s := range []Span{{Start: 95, End: 100}, {Start: 92, End: 93}} {
 		if got := r.read(l, []Span{s}); len(got) > 0 {
 			t.Errorf("%v came from %+v", got, s)
@@ -87,11 +88,7 @@ func TestSpansOfLettersInAHole(t *testing.T) {
 // A transaction that is open holds up no letters, and no end of them.
 func TestLettersOverATailBehindATransaction(t *testing.T) {
 	t.Parallel()
-	r := newLetterRig(t, 1)
-	r.policy("compact")
-	r.fill(0, 0, 100)
-	brokerOfHoles(t, r.cluster, numberedLetter, 100, 5, tails["nothing from 90 on"]...)
-	l := r.open()
+	r, l := newHoledRig(t, "compact", 5, tails["nothing from 90 on"]...)
 	if got := r.read(l, l.Spans()); !slices.Equal(got, ids(numbers(0, 90)...)) {
 		t.Errorf("%v came", got)
 	}
@@ -185,11 +182,7 @@ func TestLettersInTransactionsAreNoHoles(t *testing.T) {
 
 // All partitions get over their holes together, also those of which letters still wait; one that has enough is left alone.
 func TestHolesOfAllPartitionsAreSkippedAtOnce(t *testing.T) {
-	r := newLetterRig(t, 1)
-	r.policy("compact")
-	r.fill(0, 0, 100)
-	brokerOfHoles(t, r.cluster, numberedLetter, 100, 100, tails["nothing from 90 on"]...)
-	l := r.open()
+	_, l := newHoledRig(t, "compact", 100, tails["nothing from 90 on"]...)
 	for name, c := range map[string]struct {
 		next int64
 		// waits, paused: of the queue.

@@ -280,31 +280,18 @@ func TestPositionsWaitForTheCoordinator(t *testing.T) {
 	t.Parallel()
 	r := newLetterRig(t, 1)
 	l := r.open()
-	asked := 0
-	r.cluster.ControlKey(int16(kmsg.FindCoordinator), func(request kmsg.Request) (kmsg.Response, error, bool) {
-		r.cluster.KeepControl()
-		if asked++; asked > 3 {
-			return nil, nil, false
-		}
-		response := request.ResponseKind().(*kmsg.FindCoordinatorResponse)
-		for _, key := range request.(*kmsg.FindCoordinatorRequest).CoordinatorKeys {
-			c := kmsg.NewFindCoordinatorResponseCoordinator()
-			c.Key, c.NodeID, c.ErrorCode = key, -1, kerr.CoordinatorNotAvailable.Code
-			response.Coordinators = append(response.Coordinators, c)
-		}
-		return response, nil, true
-	})
-	if got, err := l.Positions(t.Context()); err != nil || len(got) != 0 || asked <= 3 {
-		t.Errorf("asked %d times: %v, %v", asked, got, err)
+	asked := uncoordinate(r.cluster)
+	if got, err := l.Positions(t.Context()); err != nil || len(got) != 0 || asked.Load() <= 3 {
+		t.Errorf("asked %d times: %v, %v", asked.Load(), got, err)
 	}
-	asked = 0
+	asked.Store(0)
 	other, err := OpenLetters(t.Context(), r.source)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	if err := other.Commit(t.Context(), map[int32]Position{0: {Next: 1, Through: 1}}); err != nil || asked <= 3 {
-		t.Errorf("asked %d times: %v", asked, err)
+	if err := other.Commit(t.Context(), map[int32]Position{0: {Next: 1, Through: 1}}); err != nil || asked.Load() <= 3 {
+		t.Errorf("asked %d times: %v", asked.Load(), err)
 	}
 }
 

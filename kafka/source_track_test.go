@@ -226,3 +226,25 @@ func TestRewindKeepsTheOrderOfKeys(t *testing.T) {
 		t.Errorf("sent again: %v", again)
 	}
 }
+
+// A record that was in a rejected batch goes by itself, also from among others.
+func TestTrackerTakesRecordsAlone(t *testing.T) {
+	track := newTracker()
+	for i := range 5 {
+		track.add(numbered(i, int64(i), "k"), 1)
+	}
+	track.at(2).alone = true
+	for _, want := range [][]int{{0, 1}, {2}, {3, 4}} {
+		if alone := track.alone(); alone != (len(want) == 1) {
+			t.Errorf("before %v: alone is %v", want, alone)
+		}
+		_, records, _ := track.take(100, 1<<20)
+		var got []int
+		for i := range records {
+			got = append(got, numberOf(&records[i]))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%v are taken together, want %v", got, want)
+		}
+	}
+}
