@@ -56,8 +56,12 @@ type sending struct {
 	first chan struct{}
 }
 
-// over reports whether the connection must wait.
-func (s *sending) over() bool { return s.limit.over(s.held.Load() - s.waiting.Load()) }
+// over reports whether the connection must wait. Who comes to wait between the two loads is in held alone, and it looks as if
+// grpc-go had more; the other way round it would look as if it had less, and an answer too many was let through.
+func (s *sending) over() bool {
+	waiting := s.waiting.Load()
+	return s.limit.over(s.held.Load() - waiting)
+}
 
 // charge adds n bytes, which may be negative. After close it does nothing: the sum stays far below 0.
 func (s *sending) charge(n int64) {
