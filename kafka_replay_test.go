@@ -5,6 +5,7 @@ package main
 // Replays of topics in Apache Kafka.
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -142,7 +143,9 @@ func mustReplay(t *testing.T, times map[string]time.Time, events []*eventv1.Even
 // someOfAReplay breaks off a replay after some pages.
 func someOfAReplay(t *testing.T, p *process, from time.Time, pages int, got map[string]bool) (position time.Time, done bool) {
 	t.Helper()
-	stream, err := gatewayv1.NewEventGatewayClient(dialGateway(t, p)).ReplayEvents(t.Context(), &gatewayv1.ReplayRequest{Start: timestamppb.New(from)})
+	ctx, cancel := context.WithCancel(t.Context()) // else each holds its reader, of which one client may have sixteen
+	defer cancel()
+	stream, err := gatewayv1.NewEventGatewayClient(dialGateway(t, p)).ReplayEvents(ctx, &gatewayv1.ReplayRequest{Start: timestamppb.New(from)})
 	if err != nil {
 		t.Fatal(err)
 	}
