@@ -16,8 +16,9 @@ import (
 
 func shareCells() []cell {
 	const eight = 8
-	// As in production: the answers to what is queued behind a narrow line take seconds.
-	patient := []string{"DELIVERY_TIMEOUT=25s", "KAFKA_WRITE_TIMEOUT=10s", "KAFKA_READ_TIMEOUT=10s", "BREAKER_OPEN_AFTER=5s",
+	// As in production: the answers to what is queued behind a narrow line take seconds. But calls, which take turns
+	// with the streams, do not wait for their turn: some are to hear that there is no room.
+	patient := []string{"ADMISSION_TIMEOUT=20ms", "DELIVERY_TIMEOUT=25s", "KAFKA_WRITE_TIMEOUT=10s", "KAFKA_READ_TIMEOUT=10s", "BREAKER_OPEN_AFTER=5s",
 		"SHUTDOWN_TIMEOUT=20s", "MAX_INFLIGHT_BYTES=8MiB", "CLIENT_MAX_INFLIGHT_BYTES=8MiB"}
 	capped := append([]string{"GOMEMLIMIT=128MiB", "MAX_RECV_BYTES=80MiB"}, patient...)
 	return []cell{

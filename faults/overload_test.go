@@ -155,8 +155,10 @@ func (x *run) callsUnderLoad(calls []rig.Call) {
 	}
 	x.say("unary: %d acknowledged, p50 %v, p99 %v; %d refused with RetryInfo, after %v at most", accepted,
 		rig.Latency(calls, 0.5).Round(time.Millisecond), rig.Latency(calls, 0.99).Round(time.Millisecond), len(refused), longest.Round(time.Millisecond))
-	if accepted == 0 || len(refused) == 0 {
-		x.Errorf("unary: %d acknowledged, %d refused: both belong to an overload", accepted, len(refused))
+	// They take turns with the streams, which wait as long as it takes. Whether one waits too long depends on how what
+	// goes out comes back: piece by piece or seconds' worth at a time.
+	if accepted == 0 {
+		x.Errorf("no unary call was acknowledged, %d were refused: they got no turn", len(refused))
 	}
 	if p99 := rig.Latency(calls, 0.99); p99 > 250*time.Millisecond+25*time.Second {
 		x.Errorf("p99 of acknowledged calls is %v, more than ADMISSION_TIMEOUT and DELIVERY_TIMEOUT together", p99)

@@ -87,6 +87,7 @@ type run struct {
 	replays     []*ledger.Received
 	began       time.Time
 	healed      time.Time
+	failures    failures
 }
 
 const (
@@ -148,6 +149,7 @@ func wanted(c *cell) bool {
 
 func TestFaults(t *testing.T) {
 	finished := readResults(t)
+	failed := []string{}
 	ran := 0
 	for _, c := range cells() {
 		if !wanted(&c) {
@@ -158,20 +160,31 @@ func TestFaults(t *testing.T) {
 			ran++
 			continue
 		}
-		t.Run(c.name, func(t *testing.T) { runCell(t, &c) })
+		t.Run(c.name, func(t *testing.T) {
+			x := newRun(t, &c)
+			defer func() { failed = append(failed, x.failures.lines(c.name)...) }()
+			x.all()
+		})
 		ran++
 	}
 	if ran == 0 {
 		t.Fatalf("ONLY=%s: no scenario has such a name", only)
 	}
 	writeTable(t)
+	// Once more at the very end: who reads the tail of a log wants to know why.
+	fmt.Fprint(os.Stderr, strings.Join(failed, ""))
 }
 
-func runCell(t *testing.T, c *cell) {
+func newRun(t *testing.T, c *cell) *run {
 	seed := uint64(number("FAULT_SEED", float64(time.Now().UnixNano()%1_000_000)))
-	x := &run{T: t, cell: c, random: rand.New(rand.NewPCG(seed, 1)), ledger: ledger.New(seed)}
+	return &run{T: t, cell: c, random: rand.New(rand.NewPCG(seed, 1)), ledger: ledger.New(seed)}
+}
+
+// all is the whole cell.
+func (x *run) all() {
+	c := x.cell
 	x.dir = x.folder()
-	x.say("%s (seed %d)", c.fault, seed)
+	x.say("%s (seed %d)", c.fault, x.ledger.Seed)
 	begun := time.Now()
 	x.build()
 	if c.prepare != nil {
@@ -183,9 +196,9 @@ func runCell(t *testing.T, c *cell) {
 	watch := rig.Watch(x.gateway)
 	base := x.baseline()
 	x.began = time.Now()
-	x.load = rig.StartLoad(t, x.ledger, x.loadConf())
+	x.load = rig.StartLoad(x, x.ledger, x.loadConf())
 	if err := x.load.Fresh(rig.Patience); err != nil {
-		t.Fatalf("before the fault: %v", err)
+		x.Fatalf("before the fault: %v", err)
 	}
 	x.say("warm after %v", time.Since(begun).Round(100*time.Millisecond))
 	c.hurt(x)
@@ -204,13 +217,13 @@ func runCell(t *testing.T, c *cell) {
 	x.rest(base)
 	peak, scrapes, broken := watch.Stop()
 	for _, finding := range broken {
-		t.Errorf("P10: the accounting does not add up: %s", finding)
+		x.Errorf("P10: the accounting does not add up: %s", finding)
 	}
 	if peak > maxMemory {
-		t.Errorf("P9: the gateway took %d MiB, at most %d are its bounds", peak>>20, maxMemory>>20)
+		x.Errorf("P9: the gateway took %d MiB, at most %d are its bounds", peak>>20, maxMemory>>20)
 	}
 	if scrapes == 0 {
-		t.Error("P10: /metrics was never read")
+		x.Error("P10: /metrics was never read")
 	}
 	v := x.judge()
 	if c.seen != nil {

@@ -35,12 +35,12 @@ func TestSoak(t *testing.T) {
 		t.Fatal(err)
 	}
 	var s soak
-	runCell(t, &cell{name: "SOAK", fault: "a random fault a minute, for " + lasting.String(), on: fake, proxied: true, fronted: true,
+	newRun(t, &cell{name: "SOAK", fault: "a random fault a minute, for " + lasting.String(), on: fake, proxied: true, fronted: true,
 		restarts: true, settings: []string{"PPROF_ENABLED=true"}, load: rig.Load{Rate: 2000, Resend: true, BadEvery: 200},
 		rules: ledger.Rules{MayDouble: true, LeastDoubt: 1, Least: some}, alive: 20 * time.Second,
 		hurt: func(x *run) { s.run(x, lasting) },
 		seen: func(x *run, _ *ledger.Verdict) { s.finish(x, out) },
-	})
+	}).all()
 }
 
 // soakFault is one kind of fault; it is healed when it returns.

@@ -1,11 +1,13 @@
 package pipeline
 
-// Admission: a first-come-first-served budget of bytes, twice: the client's
-// share first, then the gateway's whole. It stands before everything else and
-// is what bounds memory.
+// Admission: a budget of bytes, twice: the client's share first, then the
+// gateway's whole. It stands before everything else and is what bounds memory.
+// First come, first served among those that wait as long as it takes (streams)
+// and among those that do not (calls); the two take turns (ADR 0017).
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,13 +31,26 @@ type budget struct {
 	waiting atomic.Int32
 
 	mu sync.Mutex // guards the following
-	// queue is first come, first served; the head is granted first, so a large request does not starve.
-	queue []*claim
+	// queues are each first come, first served; whose turn it is, is granted first, so a large request does not starve.
+	queues [2][]*claim
+	// lead is how many bytes the hasty were granted more than the patient, while both waited. Each turn goes to the
+	// side that has had less, so it stays within the largest request to both sides.
+	lead int64
 }
+
+// urgency tells the queues apart: behind streams that hold more than goes out in ADMISSION_TIMEOUT, a call would
+// never get in.
+type urgency int
+
+const (
+	hasty   urgency = iota // gives up after a time
+	patient                 // waits as long as it takes
+)
 
 // claim is one queued request.
 type claim struct {
 	n       int64
+	kind    urgency
 	granted chan struct{} // closed under mu when the bytes are taken
 }
 
@@ -62,41 +77,63 @@ func (b *budget) try(n int64) bool { return b.waiting.Load() == 0 && b.take(n) }
 // The race with release: a releaser lowers used and then loads waiting; we
 // raise waiting and then look at used. Sequentially consistent, so either the
 // releaser sees us and grants, or we see what it gave back.
-func (b *budget) enqueue(n int64) *claim {
+func (b *budget) enqueue(n int64, kind urgency) *claim {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.waiting.Add(1)
-	if len(b.queue) == 0 && b.take(n) {
+	if b.empty() && b.take(n) {
 		b.waiting.Add(-1)
 		return nil
 	}
-	c := &claim{n: n, granted: make(chan struct{})}
-	b.queue = append(b.queue, c)
+	c := &claim{n: n, kind: kind, granted: make(chan struct{})}
+	b.queues[kind] = append(b.queues[kind], c)
+	b.grant() // it may be this one's turn, and it may fit where the others did not
 	return c
 }
+
+func (b *budget) empty() bool { return len(b.queues[hasty])+len(b.queues[patient]) == 0 }
 
 // cancel withdraws a claim. False: it was granted meanwhile and the bytes are the caller's.
 func (b *budget) cancel(c *claim) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for i, q := range b.queue {
-		if q == c {
-			b.queue = append(b.queue[:i], b.queue[i+1:]...)
-			b.waiting.Add(-1)
-			b.grant() // a smaller one behind it may fit now
-			return true
-		}
+	i := slices.Index(b.queues[c.kind], c)
+	if i < 0 {
+		return false
 	}
-	return false
+	b.queues[c.kind] = slices.Delete(b.queues[c.kind], i, i+1)
+	b.waiting.Add(-1)
+	b.grant() // a smaller one behind it may fit now
+	return true
 }
 
-// grant serves the queue from its head while there is room. Called with mu held.
+// grant serves the queues, whose turn it is first, while there is room. Called with mu held.
 func (b *budget) grant() {
-	for len(b.queue) > 0 && b.take(b.queue[0].n) {
-		close(b.queue[0].granted)
-		b.queue[0] = nil
-		b.queue = b.queue[1:]
+	for !b.empty() {
+		kind := b.turn()
+		c := b.queues[kind][0]
+		if !b.take(c.n) {
+			return
+		}
+		if len(b.queues[1-kind]) > 0 {
+			b.lead += [2]int64{hasty: c.n, patient: -c.n}[kind]
+		}
+		close(c.granted)
+		b.queues[kind][0] = nil
+		b.queues[kind] = b.queues[kind][1:]
 		b.waiting.Add(-1)
+	}
+}
+
+// turn is the side to serve next; one of them waits.
+func (b *budget) turn() urgency {
+	switch {
+	case len(b.queues[hasty]) == 0:
+		return patient
+	case len(b.queues[patient]) == 0, b.lead <= 0:
+		return hasty
+	default:
+		return patient
 	}
 }
 
@@ -115,8 +152,8 @@ func (p *Pipeline) NewClient(name string) *stages.Client {
 	return &stages.Client{Name: name, Share: &budget{limit: p.clientMaxInflight}}
 }
 
-// Admit waits, first come first served, until the client's share and the
-// gateway's budget have room for m. wait < 0 waits as long as ctx and the drain
+// Admit waits for its turn until the client's share and the gateway's budget
+// have room for m. wait < 0 waits as long as ctx and the drain
 // allow (streams: HTTP/2 flow control does the rest), otherwise at most wait.
 // nil = admitted. Otherwise the verdict for Refuse: OVERLOADED,
 // CLIENT_OVERLOADED, DRAINING, or NOT_SENT when ctx ended.
@@ -171,7 +208,11 @@ func (p *Pipeline) acquire(ctx context.Context, b *budget, n int64, full stages.
 	if b.try(n) {
 		return nil
 	}
-	c := b.enqueue(n)
+	kind := hasty
+	if wait < 0 {
+		kind = patient
+	}
+	c := b.enqueue(n, kind)
 	if c == nil {
 		return nil
 	}

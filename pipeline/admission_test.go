@@ -1,6 +1,6 @@
 package pipeline
 
-// Admission alone: first come first served, shares, time-outs, and that no wake-up is lost.
+// Admission alone: first come first served, turns, shares, time-outs, and that no wake-up is lost.
 
 import (
 	"context"
@@ -18,26 +18,100 @@ func TestBudgetIsFirstComeFirstServed(t *testing.T) {
 	if !b.try(60) {
 		t.Fatal("60 of 100 did not fit")
 	}
-	large := b.enqueue(80)
+	large := b.enqueue(80, patient)
 	if b.try(10) {
 		t.Error("a small request overtook a large one")
 	}
-	small := b.enqueue(10)
+	small := b.enqueue(30, patient)
+	if small.in() {
+		t.Error("a small request that was queued overtook a large one")
+	}
 	b.release(60)
-	<-large.granted
-	<-small.granted
+	if !large.in() || small.in() {
+		t.Errorf("large granted: %t; small: %t", large.in(), small.in())
+	}
 	b.release(80)
-	b.release(10)
+	<-small.granted
+	b.release(30)
 	if b.used.Load() != 0 || b.waiting.Load() != 0 {
 		t.Errorf("used %d, waiting %d", b.used.Load(), b.waiting.Load())
+	}
+}
+
+// in tells whether it was granted.
+func (c *claim) in() bool {
+	select {
+	case <-c.granted:
+		return true
+	default:
+		return false
+	}
+}
+
+// Streams that wait for more than goes out while a call waits do not keep the call out, and calls that come without
+// end do not keep the streams out: each side gets half of what is given back.
+func TestBudgetLetsCallsAndStreamsTakeTurns(t *testing.T) {
+	for _, sizes := range [][2]int64{{1, 100}, {100, 1}, {7, 7}} {
+		b := &budget{limit: 1000}
+		var last [2]*claim
+		var got [2]int64
+		b.take(b.limit)
+		for range 50_000 {
+			for kind, n := range sizes {
+				for last[kind] == nil || last[kind].in() { // each asks again as soon as it was let in
+					if last[kind] != nil {
+						got[kind] += n
+					}
+					last[kind] = b.enqueue(n, urgency(kind))
+				}
+			}
+			b.release(1)
+		}
+		if total := got[hasty] + got[patient]; total < 49_000 || min(got[hasty], got[patient]) < total/2-200 {
+			t.Errorf("requests of %d bytes by the hasty and %d by the patient: %d and %d bytes granted", sizes[hasty], sizes[patient],
+				got[hasty], got[patient])
+		}
+	}
+}
+
+// A side that had it all to itself owes the other nothing.
+func TestBudgetTurnsForgetTimesAlone(t *testing.T) {
+	b := &budget{limit: 10}
+	b.take(10)
+	for range 100 {
+		alone := b.enqueue(10, patient)
+		b.release(10)
+		<-alone.granted
+	}
+	stream := b.enqueue(10, patient)
+	calls := []*claim{b.enqueue(10, hasty), b.enqueue(10, hasty)}
+	b.release(10)
+	b.release(10)
+	if !calls[0].in() || !stream.in() || calls[1].in() {
+		t.Errorf("two turns after 100 alone: first call %t, stream %t, second call %t", calls[0].in(), stream.in(), calls[1].in())
+	}
+}
+
+// A call that fits goes in where the stream whose turn it is not does not fit.
+func TestBudgetGrantsANewcomersTurn(t *testing.T) {
+	b := &budget{limit: 100}
+	b.take(50)
+	stream := b.enqueue(80, patient)
+	call := b.enqueue(10, hasty)
+	if !call.in() || stream.in() {
+		t.Errorf("call %t, stream %t", call.in(), stream.in())
+	}
+	second := b.enqueue(10, hasty)
+	if second.in() {
+		t.Error("a second call overtook the stream")
 	}
 }
 
 func TestBudgetCancelLetsTheNextOneIn(t *testing.T) {
 	b := &budget{limit: 100}
 	b.try(60)
-	large := b.enqueue(80)
-	small := b.enqueue(30)
+	large := b.enqueue(80, hasty)
+	small := b.enqueue(30, hasty)
 	if !b.cancel(large) {
 		t.Fatal("the claim was granted without room")
 	}
@@ -56,7 +130,7 @@ func TestBudgetNeverExceedsAndNeverHangs(t *testing.T) {
 			for range 3000 {
 				n := int64(rng.IntN(700) + 1)
 				if !b.try(n) {
-					if c := b.enqueue(n); c != nil {
+					if c := b.enqueue(n, urgency(rng.IntN(2))); c != nil {
 						if rng.IntN(3) == 0 && b.cancel(c) {
 							continue
 						}
@@ -74,8 +148,8 @@ func TestBudgetNeverExceedsAndNeverHangs(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if b.used.Load() != 0 || b.waiting.Load() != 0 || len(b.queue) != 0 {
-		t.Errorf("used %d, waiting %d, queue %d", b.used.Load(), b.waiting.Load(), len(b.queue))
+	if b.used.Load() != 0 || b.waiting.Load() != 0 || !b.empty() {
+		t.Errorf("used %d, waiting %d, queues %v", b.used.Load(), b.waiting.Load(), b.queues)
 	}
 }
 

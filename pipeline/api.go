@@ -6,7 +6,7 @@ package pipeline
 //
 //	m := p.Receive(client, frame, buffer, kind, n)   // counted as accepted, in flight
 //	m.Owner, m.Seq, m.Deadline, m.WantResults = ...
-//	if v := p.Admit(ctx, m, wait); v != nil {        // waits for memory, FIFO
+//	if v := p.Admit(ctx, m, wait); v != nil {        // waits its turn for memory
 //	        p.Refuse(m, *v)                          // every event answered; m may be encoded and released (Reject: neither)
 //	} else {
 //	        p.Submit(lane, m)                        // never waits; ends in m.Owner.Completed(m)

@@ -7,8 +7,6 @@ package rig
 
 import (
 	"fmt"
-	mathrand "math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/event-gateway/event-gateway/kafka/kafkatest"
 )
 
 // Patience bounds waits for what must come but has no promised time; a loaded machine may need some of it.
@@ -129,20 +129,12 @@ func (c *child) exit(within time.Duration) (code int, err error) {
 	}
 }
 
-// FreeAddrs finds loopback addresses that nobody listens on, below the range that outgoing connections get: a
-// client that dials a dead port again and again could else be given that port and connect to itself.
-func FreeAddrs(t testing.TB, n int) (addrs []string) {
+// FreeAddrs are addresses for servers that start later.
+func FreeAddrs(t testing.TB, n int) []string {
 	t.Helper()
-	for tries := 0; len(addrs) < n; tries++ {
-		if tries == 1000 {
-			t.Fatal("no free loopback ports between 20000 and 32000")
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+mathrand.IntN(12000)))
-		if err != nil {
-			continue
-		}
-		defer l.Close() // all stay open until all are found: none is found twice
-		addrs = append(addrs, l.Addr().String())
+	addrs, err := kafkatest.FreeAddrs(n)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return addrs
 }

@@ -12,8 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	mathrand "math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -96,7 +94,7 @@ func launch(dir string, conf config) (*cluster, error) {
 }
 
 func (c *cluster) start(dir string) error {
-	addrs, err := freeAddrs(2 * c.conf.brokers)
+	addrs, err := FreeAddrs(2 * c.conf.brokers)
 	if err != nil {
 		return err
 	}
@@ -301,23 +299,4 @@ func (c *cluster) lostPort() bool {
 		}
 	}
 	return false
-}
-
-// freeAddrs finds loopback ports that nobody listens on, below the range that systems give to outgoing
-// connections: a client that dials a killed broker again and again would else be given the broker's own port
-// one day, connect to itself, and keep the broker from coming back.
-func freeAddrs(n int) ([]string, error) {
-	var addrs []string
-	for tries := 0; len(addrs) < n; tries++ {
-		if tries == 1000 {
-			return nil, errors.New("no free loopback ports between 20000 and 32000")
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+mathrand.IntN(12000)))
-		if err != nil {
-			continue
-		}
-		defer func() { _ = l.Close() }() // all stay open until all are found: none is found twice
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs, nil
 }

@@ -36,7 +36,7 @@ func launchRegistry(jars, dir string, brokers []string, jvm ...string) (*registr
 		return nil, err
 	}
 	for attempt := 0; ; attempt++ {
-		addrs, err := freeAddrs(1)
+		addrs, err := FreeAddrs(1)
 		if err != nil {
 			return nil, err
 		}
