@@ -44,7 +44,7 @@ type urgency int
 
 const (
 	hasty   urgency = iota // gives up after a time
-	patient                 // waits as long as it takes
+	patient                // waits as long as it takes
 )
 
 // claim is one queued request.
