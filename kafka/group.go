@@ -72,8 +72,10 @@ type member struct {
 	out   []*stages.Delivery
 	bytes int
 	taken []*kgo.Record
-	// beat is 0 at first: who wants heartbeats hears at once that the subscription has begun.
+	// beat is when the subscriber has to hear something. in: the group has taken the member in, which may last (Kafka's
+	// group.initial.rebalance.delay.ms, others that do not read); who wants heartbeats hears of it at once.
 	beat time.Time
+	in   bool
 	// wanted is when the group first waited for this round, as time since 1970; 0 when it does not. franz-go sets it.
 	wanted atomic.Int64
 }
@@ -109,6 +111,7 @@ func (r *Readers) share(ctx context.Context, s *stages.Subscription) error {
 	if err := s.Begun(); err != nil {
 		return err
 	}
+	m.pause()
 	for {
 		if err := m.idle(); err != nil {
 			return err
@@ -364,9 +367,14 @@ func (m *member) pause() {
 
 // idle says that the stream lives. A member has no cursor: it knows only its own partitions.
 func (m *member) idle() error {
-	if !m.sub.Heartbeat || time.Now().Before(m.beat) {
+	if !m.sub.Heartbeat {
 		return nil
 	}
+	_, generation := m.client.GroupMetadata()
+	if first := !m.in && generation >= 0; !first && time.Now().Before(m.beat) {
+		return nil
+	}
+	m.in = m.in || generation >= 0
 	m.pause()
 	return m.sub.Idle("")
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -426,6 +427,40 @@ func TestGroupsBeatAtTheBeginning(t *testing.T) {
 	defer s.mu.Unlock()
 	if len(s.beats) != 1 || s.beats[0] != "" || len(s.events) > 0 {
 		t.Errorf("heartbeats %q and %d events", s.beats, len(s.events))
+	}
+}
+
+// The first heartbeat comes when the group has taken the member in: a reader that takes silence for the end begins to count then.
+func TestMembersBeatWhenTheyAreIn(t *testing.T) {
+	t.Parallel()
+	r := newReadRig(t, 1, nil)
+	var let atomic.Bool
+	asked := make(chan struct{}, 1)
+	r.cluster.ControlKey(int16(kmsg.JoinGroup), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		signal(asked)
+		if let.Load() {
+			return nil, nil, false
+		}
+		answer := request.ResponseKind().(*kmsg.JoinGroupResponse)
+		answer.ErrorCode = kerr.CoordinatorLoadInProgress.Code
+		return answer, nil, true
+	})
+	sub := group(stages.Start{Earliest: true})
+	sub.Heartbeat = true
+	s := r.subscribe(r.readers, sub, nil)
+	s.started(t)
+	<-asked
+	<-asked
+	if s.mu.Lock(); len(s.beats) > 0 {
+		t.Error("a heartbeat came before the member was in")
+	}
+	s.mu.Unlock()
+	let.Store(true)
+	select {
+	case <-s.more:
+	case <-time.After(patience):
+		t.Fatal("no heartbeat came")
 	}
 }
 
