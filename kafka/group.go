@@ -36,9 +36,8 @@ const (
 	eventHeader = 5
 	// handOver is how long a group that wants to share its partitions out anew waits for a member that sends.
 	handOver = 5 * time.Second
-	// commitPatience bounds a commit of a member, leavePatience its good-bye after the last one.
+	// commitPatience bounds a commit of a member.
 	commitPatience = 5 * time.Second
-	leavePatience  = 2 * time.Second
 	// heartbeatsPerSession is how often a member is heard within KAFKA_SESSION_TIMEOUT.
 	heartbeatsPerSession = 3
 	// minRebalance is the least rebalance timeout, franz-go's default too. A long one costs nothing: who is dead falls out
@@ -64,14 +63,19 @@ type member struct {
 	// last is the context of commits, which outlive the call; giveUp ends it.
 	last   context.Context
 	giveUp context.CancelFunc
+	// alive is the client's context, which outlives the call, too; kill ends it.
+	alive context.Context
+	kill  context.CancelFunc
 	// records is how many the next round takes over.
 	records int
 	// out goes out at once: bytes of it, in one write. taken is done with then, out's records among it.
 	out   []*stages.Delivery
 	bytes int
 	taken []*kgo.Record
-	// beat is 0 at first: who wants heartbeats hears at once that the subscription has begun.
+	// beat is when the subscriber has to hear something. in: the group has taken the member in, which may last (Kafka's
+	// group.initial.rebalance.delay.ms, others that do not read); who wants heartbeats hears of it at once.
 	beat time.Time
+	in   bool
 	// wanted is when the group first waited for this round, as time since 1970; 0 when it does not. franz-go sets it.
 	wanted atomic.Int64
 }
@@ -89,6 +93,8 @@ func (r *Readers) share(ctx context.Context, s *stages.Subscription) error {
 	m := &member{readers: r, sub: s, group: r.groupName(s.Group), filter: r.filter(ctx, s.Name, s.Match), records: 1}
 	m.last, m.giveUp = context.WithCancel(context.Background())
 	defer m.giveUp()
+	m.alive, m.kill = context.WithCancel(context.Background())
+	defer m.kill()
 	if err := m.found(ctx); err != nil {
 		r.slots.give(who)
 		return err
@@ -105,6 +111,7 @@ func (r *Readers) share(ctx context.Context, s *stages.Subscription) error {
 	if err := s.Begun(); err != nil {
 		return err
 	}
+	m.pause()
 	for {
 		if err := m.idle(); err != nil {
 			return err
@@ -137,6 +144,7 @@ func (m *member) options() []kgo.Opt {
 		}
 	}
 	return []kgo.Opt{
+		kgo.WithContext(m.alive),
 		kgo.ConsumerGroup(m.group), kgo.ConsumeTopics(m.readers.parts.Topic.Name),
 		// A group's partitions have offsets from its beginning (found); one without was added since.
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
@@ -213,23 +221,6 @@ func (m *member) unusable(err error) error {
 		what = "; another program has a group of this name: choose another group_id"
 	}
 	return refuse(readReason(err), fmt.Sprintf("consumer group %s: %v%s", m.group, err, what))
-}
-
-// end leaves the group, with what was sent committed. When Kafka does not answer it takes commitPatience and leavePatience: the
-// call has ended, but holds its reader, and a drain waits for it. Kafka notices after KAFKA_SESSION_TIMEOUT then.
-func (m *member) end() {
-	m.client.AllowRebalance()
-	late := time.AfterFunc(commitPatience, m.giveUp)
-	defer late.Stop()
-	if err := m.client.CommitMarkedOffsets(m.last); err != nil {
-		m.readers.parts.Log.Log(LevelWarn, "a group's offsets could not be committed; events may be sent twice", "group", m.group, "error", err)
-	}
-	// A context of its own that is not over: else franz-go would leave when it closes, for as long as it likes.
-	ctx, cancel := context.WithTimeout(context.Background(), leavePatience)
-	defer cancel()
-	if err := m.client.LeaveGroupContext(ctx); err != nil {
-		m.readers.parts.Log.Log(LevelDebug, "a member could not leave its group", "group", m.group, "error", err)
-	}
 }
 
 // want notes that the group waits for this member; franz-go calls it on a goroutine of its own.
@@ -376,9 +367,14 @@ func (m *member) pause() {
 
 // idle says that the stream lives. A member has no cursor: it knows only its own partitions.
 func (m *member) idle() error {
-	if !m.sub.Heartbeat || time.Now().Before(m.beat) {
+	if !m.sub.Heartbeat {
 		return nil
 	}
+	_, generation := m.client.GroupMetadata()
+	if first := !m.in && generation >= 0; !first && time.Now().Before(m.beat) {
+		return nil
+	}
+	m.in = m.in || generation >= 0
 	m.pause()
 	return m.sub.Idle("")
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -259,7 +260,7 @@ func TestGroupsRebalanceTimeout(t *testing.T) {
 	} {
 		r := newReadRig(t, 1, nil)
 		r.readers.parts.SendTimeout = send
-		client, err := kgo.NewClient((&member{readers: r.readers, sub: &stages.Subscription{}, group: "g"}).options()...)
+		client, err := kgo.NewClient((&member{readers: r.readers, sub: &stages.Subscription{}, group: "g", alive: t.Context()}).options()...)
 		if err != nil {
 			t.Fatalf("SEND_TIMEOUT %v: %v", send, err)
 		}
@@ -429,6 +430,40 @@ func TestGroupsBeatAtTheBeginning(t *testing.T) {
 	}
 }
 
+// The first heartbeat comes when the group has taken the member in: a reader that takes silence for the end begins to count then.
+func TestMembersBeatWhenTheyAreIn(t *testing.T) {
+	t.Parallel()
+	r := newReadRig(t, 1, nil)
+	var let atomic.Bool
+	asked := make(chan struct{}, 1)
+	r.cluster.ControlKey(int16(kmsg.JoinGroup), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		r.cluster.KeepControl()
+		signal(asked)
+		if let.Load() {
+			return nil, nil, false
+		}
+		answer := request.ResponseKind().(*kmsg.JoinGroupResponse)
+		answer.ErrorCode = kerr.CoordinatorLoadInProgress.Code
+		return answer, nil, true
+	})
+	sub := group(stages.Start{Earliest: true})
+	sub.Heartbeat = true
+	s := r.subscribe(r.readers, sub, nil)
+	s.started(t)
+	<-asked
+	<-asked
+	if s.mu.Lock(); len(s.beats) > 0 {
+		t.Error("a heartbeat came before the member was in")
+	}
+	s.mu.Unlock()
+	let.Store(true)
+	select {
+	case <-s.more:
+	case <-time.After(patience):
+		t.Fatal("no heartbeat came")
+	}
+}
+
 // costlyGroup is a group whose filter takes long for all events but the first, wants none, and has each decided by decide.
 func costlyGroup(decide func()) stages.Subscription {
 	sub := group(stages.Start{Earliest: true})
@@ -540,8 +575,6 @@ func TestGroupsWaitForTheCoordinator(t *testing.T) {
 // A member whose Kafka does not answer any more ends in bounded time, whatever KAFKA_READ_TIMEOUT is.
 func TestMembersEndWithoutKafka(t *testing.T) {
 	t.Parallel()
-	silent := make(chan struct{})
-	t.Cleanup(func() { close(silent) }) // after the broker's end: kfake has a race when two that sleep wake together
 	r := newReadRig(t, 1, nil)
 	readers := r.open(func(c *Config, _ *ReadingConfig) { c.CommitInterval, c.ReadTimeout = time.Hour, time.Minute })
 	r.write(0, 0, 10)
@@ -550,8 +583,7 @@ func TestMembersEndWithoutKafka(t *testing.T) {
 	for _, key := range []int16{int16(kmsg.OffsetCommit), int16(kmsg.LeaveGroup)} {
 		r.cluster.ControlKey(key, func(kmsg.Request) (kmsg.Response, error, bool) {
 			r.cluster.KeepControl()
-			r.cluster.SleepControl(func() { <-silent })
-			return nil, nil, false
+			return nil, nil, true // no answer
 		})
 	}
 	began := time.Now()

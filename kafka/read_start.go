@@ -49,6 +49,21 @@ func (r *Readers) look(ctx context.Context) (*bounds, error) {
 	}
 }
 
+// lookFor is look for n partitions or more. Brokers hear of new partitions one after the other, so fewer may be the delay of one.
+func (r *Readers) lookFor(ctx context.Context, n int) (*bounds, error) {
+	for began := time.Now(); ; {
+		b, err := r.look(ctx)
+		if err != nil || len(b.start) >= n || time.Since(began) > aheadPatience {
+			return b, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(aheadPoll):
+		}
+	}
+}
+
 // errNotListed is said of a partition that kadm does not know yet.
 var errNotListed = errors.New("no offset is known of a partition")
 
@@ -151,6 +166,15 @@ func (r *Readers) beginIn(ctx context.Context, b *bounds, start stages.Start) (p
 		refused := refuse(stages.InvalidCursor, err.Error())
 		refused.Detail.Field = "cursor"
 		return nil, refused
+	}
+	if len(ps) > len(b.start) {
+		id := b.id
+		if b, err = r.lookFor(ctx, len(ps)); err == nil {
+			err = b.mustBe(id)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	if len(ps) > len(b.start) {
 		return nil, b.expired(ps, "the topic has fewer partitions than the cursor")

@@ -97,6 +97,9 @@ func (p *replay) find(ctx context.Context) error {
 	if p.to.Before(p.until) {
 		p.until = p.to
 	}
+	if p.until.Before(p.from) { // who goes on from there must not get what was received before the range
+		p.until = p.from
+	}
 	b, err := r.look(ctx)
 	if err != nil {
 		return err

@@ -217,6 +217,21 @@ func TestReplayUpToNowEndsBeforeIt(t *testing.T) {
 	}
 }
 
+// The position of a replay of the last moments does not lie before its range.
+func TestReplayOfTheLastMoments(t *testing.T) {
+	r := newReadRig(t, 1, nil)
+	r.readers.parts.DeliveryTimeout = 25 * time.Second
+	r.write(0, 0, 10)
+	from := time.Now().Add(-5 * time.Second).Truncate(time.Millisecond)
+	var got replayed
+	if err := r.readers.Replay(t.Context(), got.ask(from, time.Now().Add(time.Second))); err != nil {
+		t.Fatal(err)
+	}
+	if at := got.last(); len(got.places) != 10 || !at.Position.Equal(from) || !at.Done {
+		t.Errorf("%d events, %+v of a range from %v", len(got.places), at, from)
+	}
+}
+
 func TestReplayFilters(t *testing.T) {
 	r := newReadRig(t, 2, nil)
 	r.writeAt(0, 1000, second)

@@ -384,6 +384,21 @@ func TestSubscribersOfATopicThatGrows(t *testing.T) {
 	mustSee(t, "resumed from before it grew", late.places, []int{10, 0, 0}, []int{30, 30, 30}, all)
 }
 
+// A cursor that knows partitions of which a broker has not heard yet is not refused: earliest_cursor would forget them, and who
+// goes on there would get all of them again.
+func TestCursorsAheadOfABroker(t *testing.T) {
+	r := newReadRig(t, 2, nil)
+	b, err := r.readers.look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := &bounds{id: b.id, start: b.start[:1], end: b.end[:1], high: b.high[:1]}
+	cursor := cursorOf(b.id, b.end)
+	if ps, err := r.readers.beginIn(t.Context(), late, stages.Start{Cursor: cursor}); err != nil || len(ps) != 2 {
+		t.Errorf("begins at %v, %v", ps, err)
+	}
+}
+
 // writeSoon is write for a partition that the client may not know yet.
 func (r *readRig) writeSoon(p int32, from, to int) {
 	r.t.Helper()
