@@ -223,6 +223,23 @@ func (m *member) unusable(err error) error {
 	return refuse(readReason(err), fmt.Sprintf("consumer group %s: %v%s", m.group, err, what))
 }
 
+// end leaves the group, with what was sent committed. When Kafka does not answer it takes commitPatience and leavePatience: the
+// call has ended, but holds its reader, and a drain waits for it. Kafka notices after KAFKA_SESSION_TIMEOUT then.
+func (m *member) end() {
+	m.client.AllowRebalance()
+	late := time.AfterFunc(commitPatience, m.giveUp)
+	defer late.Stop()
+	d := departure{client: m.client, group: m.group, asks: m.readers.client, kill: m.kill, same: func(topic string, id [16]byte) bool {
+		return identityOf(topic, id) == *m.id
+	}}
+	if err := d.commit(m.last); err != nil {
+		m.readers.parts.Log.Log(LevelWarn, "a group's offsets could not be committed; events may be sent twice", "group", m.group, "error", err)
+	}
+	if err := d.leave(context.Background()); err != nil {
+		m.readers.parts.Log.Log(LevelDebug, "a member could not leave its group", "group", m.group, "error", err)
+	}
+}
+
 // want notes that the group waits for this member; franz-go calls it on a goroutine of its own.
 func (m *member) want(context.Context, *kgo.Client) {
 	m.wanted.CompareAndSwap(0, time.Now().UnixNano())

@@ -26,6 +26,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/event-gateway/event-gateway/stages"
@@ -85,6 +86,9 @@ type Source struct {
 	ctx     context.Context
 	stop    context.CancelFunc
 	polling context.CancelFunc
+	// alive is client's context, kill ends it.
+	alive   context.Context
+	kill    context.CancelFunc
 	running sync.WaitGroup
 	feeders sync.WaitGroup
 	// begun is closed when client is set: franz-go may call back before.
@@ -109,6 +113,8 @@ type Source struct {
 	// skipped, troubled and failed are lines that would repeat.
 	skipped, troubled, failed *limitedLog
 	topics                    topicWatch
+	// ids are the topics' newest (kadm.TopicID); the watcher writes them.
+	ids sync.Map
 	// strangers are topics of which a broker does not know the id that franz-go asks for.
 	strangers sync.Map
 	// anew is when a topic was found to be another one of the same name.
@@ -132,11 +138,13 @@ func NewSource(cfg *SourceConfig, k *Config, parts SourceParts) (*Source, error)
 		return nil, err
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.alive, s.kill = context.WithCancel(context.Background())
 	poll, stopPolling := context.WithCancel(context.Background())
 	s.polling = stopPolling
 	client, err := kgo.NewClient(append(s.options(), fetchBounds(batches, fetchBytes, fetchPartitionBytes)...)...)
 	if err != nil {
 		s.stop()
+		s.kill()
 		stopPolling()
 		return nil, fmt.Errorf("kafka client of the source: %w", err)
 	}
@@ -148,8 +156,8 @@ func NewSource(cfg *SourceConfig, k *Config, parts SourceParts) (*Source, error)
 	return s, nil
 }
 
-// options is the table of the consuming client.
-func (s *Source) options() []kgo.Opt {
+// connection is how every client of the source comes to the brokers.
+func (s *Source) connection() []kgo.Opt {
 	seeds, dial := s.kafka.Brokers, s.parts.dial
 	if s.parts.Embedded != nil {
 		seeds, dial = s.parts.Embedded.Seeds(), s.parts.Embedded.Dial
@@ -167,7 +175,13 @@ func (s *Source) options() []kgo.Opt {
 		kgo.RequestTimeoutOverhead(s.kafka.ReadTimeout),
 		kgo.MetadataMaxAge(metadataMaxAge),
 		kgo.MetadataMinAge(metadataMinAge),
+	}
+}
 
+// options is the table of the consuming client.
+func (s *Source) options() []kgo.Opt {
+	return append(s.connection(),
+		kgo.WithContext(s.alive),
 		kgo.ConsumerGroup(s.kafka.GroupID),
 		kgo.ConsumeTopics(s.cfg.Topics...),
 		// What a new instance does not need stays where it is, and goes on meanwhile.
@@ -192,10 +206,10 @@ func (s *Source) options() []kgo.Opt {
 		// The end of a transaction is a record, too: its offset is to be committed.
 		kgo.KeepControlRecords(),
 		// A fetch that went out while a partition was paused must not hold up the one that takes it in again.
-		kgo.FetchMaxWait(250 * time.Millisecond),
+		kgo.FetchMaxWait(250*time.Millisecond),
 		// Else nothing tells that a topic was deleted; see errorPause.
 		kgo.KeepRetryableFetchErrors(),
-	}
+	)
 }
 
 // poll is the poller's goroutine.
@@ -428,13 +442,23 @@ func (s *Source) Drain(ctx context.Context) error {
 
 // leaveGroup commits what is marked and leaves. What does not work costs time or duplicates, but no record.
 func (s *Source) leaveGroup(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, commitWait) // without Kafka, the rest of the drain needs its time
+	asks, err := kgo.NewClient(s.connection()...)
+	if err != nil {
+		s.parts.Log.Log(LevelWarn, "the source cannot leave its consumer group", "error", err)
+		return
+	}
+	defer asks.Close()
+	d := departure{client: s.client, group: s.kafka.GroupID, asks: asks, kill: s.kill, same: func(topic string, id [16]byte) bool {
+		known, some := s.ids.Load(topic)
+		return some && known == kadm.TopicID(id)
+	}}
+	commit, cancel := context.WithTimeout(ctx, commitWait) // without Kafka, the rest of the drain needs its time
 	defer cancel()
-	if err := s.client.CommitMarkedOffsets(ctx); err != nil {
+	if err := d.commit(commit); err != nil {
 		s.metrics.commitErrors.Add(1)
 		s.parts.Log.Log(LevelWarn, "the last offsets of the source could not be committed: its newest records are read twice", "error", err)
 	}
-	if err := s.client.LeaveGroupContext(ctx); err != nil {
+	if err := d.leave(ctx); err != nil {
 		s.parts.Log.Log(LevelWarn, "the source could not leave its consumer group, which notices after KAFKA_SESSION_TIMEOUT", "error", err)
 	}
 }
@@ -444,7 +468,11 @@ func (s *Source) Close() {
 	s.once.Do(func() {
 		s.polling()
 		s.stop()
+		// It would wait for as long as the group waits for others.
+		late := time.AfterFunc(leavePatience, s.kill)
 		s.client.CloseAllowingRebalance()
+		late.Stop()
+		s.kill()
 		close(s.closed)
 		s.running.Wait()
 		s.feeders.Wait()

@@ -21,7 +21,6 @@ const (
 
 // topicWatch is what the watcher knows of the topics; its goroutine's.
 type topicWatch struct {
-	ids     map[string]kadm.TopicID
 	missing map[string]bool
 	// strange is since when brokers do not know the id by which a topic is fetched.
 	strange map[string]time.Time
@@ -29,7 +28,7 @@ type topicWatch struct {
 
 // watch is the watcher's goroutine.
 func (s *Source) watch(ctx context.Context) {
-	s.topics = topicWatch{ids: map[string]kadm.TopicID{}, missing: map[string]bool{}, strange: map[string]time.Time{}}
+	s.topics = topicWatch{missing: map[string]bool{}, strange: map[string]time.Time{}}
 	admin := kadm.NewClient(s.client)
 	admin.SetTimeoutMillis(int32(lookTimeout.Milliseconds()))
 	tick := time.NewTicker(lookEvery)
@@ -91,8 +90,8 @@ func (s *Source) lookAt(name string, d kadm.TopicDetail) {
 		s.client.ForceMetadataRefresh()
 		s.parts.Log.Log(LevelInfo, "a source topic is there now", "topic", name)
 	}
-	before, known := w.ids[name]
-	w.ids[name] = d.ID
+	was, known := s.ids.Swap(name, d.ID)
+	before, _ := was.(kadm.TopicID)
 	if s.isStrange(name, known) || known && before != d.ID && before != (kadm.TopicID{}) {
 		delete(w.strange, name)
 		s.recreated(name)
