@@ -4,6 +4,7 @@ package kafka
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,6 +37,16 @@ func rejoining(cluster *kfake.Cluster) func() int {
 	}
 }
 
+// newest is the place of the last event.
+func (s *subscriber) newest() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.places) == 0 {
+		return ""
+	}
+	return s.places[len(s.places)-1]
+}
+
 // A member that leaves while the group waits for another one, which does not read, leaves in bounded time, and what it
 // was sent does not come again.
 func TestMembersLeaveWhileTheirGroupWaits(t *testing.T) {
@@ -55,19 +66,22 @@ func TestMembersLeaveWhileTheirGroupWaits(t *testing.T) {
 	t.Cleanup(release)
 	slow.started(t)
 	leaving := r.subscribe(r.open(nil), group(stages.Start{}), nil)
-	n := 0
-	for ; leaving.had() == 0; n++ { // then each of them has one of the partitions
+	n, theirs := 0, int32(-1)
+	for ; theirs < 0; time.Sleep(50 * time.Millisecond) { // not too many; nothing depends on it
 		r.write(0, n, n+1)
 		r.write(1, n, n+1)
-		time.Sleep(50 * time.Millisecond) // not too many; nothing depends on it
+		n++
+		awaitUnion(t, 2*n, slow, leaving)
+		// Once each of them has one of the newest two, each has one of the partitions.
+		for p := range int32(2) {
+			if slow.newest() == fmt.Sprintf("%d/%d", 1-p, n-1) && leaving.newest() == fmt.Sprintf("%d/%d", p, n-1) {
+				theirs = p
+			}
+		}
 		if n > 1000 {
 			t.Fatal("the second member gets no partition")
 		}
 	}
-	awaitUnion(t, 2*n, slow, leaving)
-	leaving.mu.Lock()
-	theirs := int32(leaving.places[0][0] - '0')
-	leaving.mu.Unlock()
 	hold.Store(true)
 	r.write(1-theirs, n, n+1)
 	<-blocked
