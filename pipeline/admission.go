@@ -6,8 +6,8 @@ package pipeline
 // and among those that do not (calls); the two take turns (ADR 0017).
 
 import (
+	"container/list"
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +32,8 @@ type budget struct {
 
 	mu sync.Mutex // guards the following
 	// queues are each first come, first served; whose turn it is, is granted first, so a large request does not starve.
-	queues [2][]*claim
+	// They have *claim. Lists, because thousands may give up at once, and release waits for them.
+	queues [2]list.List
 	// lead is how many bytes the hasty were granted more than the patient, while both waited. Each turn goes to the
 	// side that has had less, so it stays within the largest request to both sides.
 	lead int64
@@ -51,6 +52,7 @@ const (
 type claim struct {
 	n       int64
 	kind    urgency
+	place   *list.Element // nil when it waits no longer; guarded by mu
 	granted chan struct{} // closed under mu when the bytes are taken
 }
 
@@ -86,51 +88,88 @@ func (b *budget) enqueue(n int64, kind urgency) *claim {
 		return nil
 	}
 	c := &claim{n: n, kind: kind, granted: make(chan struct{})}
-	b.queues[kind] = append(b.queues[kind], c)
+	c.place = b.queues[kind].PushBack(c)
 	b.grant() // it may be this one's turn, and it may fit where the others did not
 	return c
 }
 
-func (b *budget) empty() bool { return len(b.queues[hasty])+len(b.queues[patient]) == 0 }
+func (b *budget) empty() bool { return b.queues[hasty].Len()+b.queues[patient].Len() == 0 }
+
+// front is the side's next claim, nil when nobody waits there.
+func (b *budget) front(kind urgency) *claim {
+	e := b.queues[kind].Front()
+	if e == nil {
+		return nil
+	}
+	return e.Value.(*claim)
+}
 
 // cancel withdraws a claim. False: it was granted meanwhile and the bytes are the caller's.
 func (b *budget) cancel(c *claim) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	i := slices.Index(b.queues[c.kind], c)
-	if i < 0 {
+	if c.place == nil {
 		return false
 	}
-	b.queues[c.kind] = slices.Delete(b.queues[c.kind], i, i+1)
-	b.waiting.Add(-1)
+	held := b.turn() == c.kind && b.front(c.kind) == c
+	b.leave(c)
+	if held {
+		b.makeUp(1 - c.kind)
+	}
 	b.grant() // a smaller one behind it may fit now
 	return true
+}
+
+// makeUp grants a side what is there, after a claim of the other has held it up and given up. Else claims that never
+// fit, because what they want is taken for long, would have one turn after the other and keep the side out. Called with
+// mu held.
+func (b *budget) makeUp(kind urgency) {
+	for c := b.front(kind); c != nil && b.take(c.n); c = b.front(kind) {
+		b.admit(c)
+	}
 }
 
 // grant serves the queues, whose turn it is first, while there is room. Called with mu held.
 func (b *budget) grant() {
 	for !b.empty() {
-		kind := b.turn()
-		c := b.queues[kind][0]
+		c := b.front(b.turn())
 		if !b.take(c.n) {
 			return
 		}
-		if len(b.queues[1-kind]) > 0 {
-			b.lead += [2]int64{hasty: c.n, patient: -c.n}[kind]
-		}
-		close(c.granted)
-		b.queues[kind][0] = nil
-		b.queues[kind] = b.queues[kind][1:]
-		b.waiting.Add(-1)
+		b.count(c)
+		b.admit(c)
 	}
+}
+
+// count keeps the lead, for a claim that has its turn. A side that has memory to itself pays with it what it is owed, and
+// no more: the other need not be there at the time, as calls seldom are that come now and then.
+func (b *budget) count(c *claim) {
+	lead := b.lead + [2]int64{hasty: c.n, patient: -c.n}[c.kind]
+	if b.front(1-c.kind) == nil {
+		lead = max(min(b.lead, 0), min(lead, max(b.lead, 0)))
+	}
+	b.lead = lead
+}
+
+// admit ends a claim whose bytes are taken.
+func (b *budget) admit(c *claim) {
+	b.leave(c)
+	close(c.granted)
+}
+
+// leave takes a claim out of its queue.
+func (b *budget) leave(c *claim) {
+	b.queues[c.kind].Remove(c.place)
+	c.place = nil
+	b.waiting.Add(-1)
 }
 
 // turn is the side to serve next; one of them waits.
 func (b *budget) turn() urgency {
 	switch {
-	case len(b.queues[hasty]) == 0:
+	case b.front(hasty) == nil:
 		return patient
-	case len(b.queues[patient]) == 0, b.lead <= 0:
+	case b.front(patient) == nil, b.lead <= 0:
 		return hasty
 	default:
 		return patient

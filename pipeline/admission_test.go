@@ -107,6 +107,49 @@ func TestBudgetGrantsANewcomersTurn(t *testing.T) {
 	}
 }
 
+// Calls that want more than can become free, one after the other, each have the turn until they give up. A stream that
+// comes between two of them is not behind the second.
+func TestBudgetCallsThatNeverFitKeepNoStreamOut(t *testing.T) {
+	for kind := range urgency(2) {
+		b := &budget{limit: 64, lead: int64(kind)} // whose turn it is
+		b.take(40)
+		large := b.enqueue(30, kind)
+		small := []*claim{b.enqueue(1, 1-kind), b.enqueue(23, 1-kind), b.enqueue(1, 1-kind)}
+		next := b.enqueue(30, kind)
+		if !b.cancel(large) {
+			t.Fatal("30 of 24 were granted")
+		}
+		if !small[0].in() || !small[1].in() || small[2].in() || next.in() {
+			t.Errorf("kind %d: of 24 bytes, 1 was given: %t, 23: %t, 1 more: %t, 30: %t", kind, small[0].in(), small[1].in(), small[2].in(), next.in())
+		}
+		if b.lead != int64(kind) {
+			t.Errorf("kind %d: lead %d", kind, b.lead)
+		}
+	}
+}
+
+// What a side owes, the other gets also while the first does not wait: a large call does not keep out calls that come now
+// and then.
+func TestBudgetDebtsArePaidAlone(t *testing.T) {
+	b := &budget{limit: 100}
+	b.take(100)
+	stream, large := b.enqueue(1, patient), b.enqueue(50, hasty)
+	b.release(50)
+	if !large.in() || stream.in() {
+		t.Fatalf("call %t, stream %t", large.in(), stream.in())
+	}
+	for range 60 { // ten more than it is owed
+		b.release(1)
+		<-stream.granted
+		stream = b.enqueue(1, patient)
+	}
+	small := b.enqueue(2, hasty)
+	b.release(2)
+	if !small.in() || stream.in() {
+		t.Errorf("behind 60 bytes for streams alone: call %t, stream %t, lead %d", small.in(), stream.in(), b.lead)
+	}
+}
+
 func TestBudgetCancelLetsTheNextOneIn(t *testing.T) {
 	b := &budget{limit: 100}
 	b.try(60)
@@ -210,7 +253,50 @@ func TestAdmitTimesOutWithTheRightReason(t *testing.T) {
 	}
 }
 
-// A message that is larger than the whole budget gets in alone instead of never.
+// Admit tells calls, which give up, from streams: a call is let in before a stream that has waited longer.
+func TestAdmitLetsCallsAndStreamsTakeTurns(t *testing.T) {
+	h := newHarness(t, func(cfg *Config, _ *Parts) {
+		cfg.MaxInflight, cfg.ClientMaxInflight, cfg.PartitionMaxInflight = stages.MiB, stages.MiB, 0
+	})
+	receive := func() *stages.Message {
+		m := h.p.Receive(h.client, make([]byte, 600_000), nil, stages.Malformed, 1)
+		m.Owner = newWaiting()
+		return m
+	}
+	finish := func(m *stages.Message) {
+		h.p.Submit(0, m)
+		m.Owner.(*waiting).await(t)
+		h.p.Release(m)
+	}
+	first, stream, call := receive(), receive(), receive()
+	if v := h.p.Admit(t.Context(), first, -1); v != nil {
+		t.Fatal(v)
+	}
+	admitted := make(chan *stages.Message, 2)
+	share := h.client.Share.(*budget)
+	for i, m := range []*stages.Message{stream, call} {
+		wait := []time.Duration{-1, patience}[i]
+		go func() {
+			if v := h.p.Admit(context.Background(), m, wait); v != nil {
+				t.Errorf("%+v", v)
+			}
+			admitted <- m
+		}()
+		for share.waiting.Load() != int32(i+1) {
+			runtime.Gosched()
+		}
+	}
+	finish(first)
+	for _, want := range []*stages.Message{call, stream} {
+		m := <-admitted
+		if m != want {
+			t.Error("the stream was let in before the call")
+		}
+		finish(m)
+	}
+	h.close()
+}
+
 // TestEnteredIsTheTimeOfAdmission: that of receipt, unless the message had to wait. Deadlines count from it.
 func TestEnteredIsTheTimeOfAdmission(t *testing.T) {
 	h := newHarness(t, func(cfg *Config, _ *Parts) {
@@ -244,6 +330,7 @@ func TestEnteredIsTheTimeOfAdmission(t *testing.T) {
 	h.close()
 }
 
+// A message that is larger than the whole budget gets in alone instead of never.
 func TestAdmitClampsAMessageLargerThanTheBudget(t *testing.T) {
 	h := newHarness(t, func(cfg *Config, _ *Parts) {
 		cfg.MaxInflight, cfg.ClientMaxInflight, cfg.PartitionMaxInflight = stages.MiB, stages.MiB, stages.MiB
