@@ -5,6 +5,7 @@ package transport
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +17,8 @@ import (
 	gatewayv1 "github.com/event-gateway/event-gateway/proto/gateway/v1"
 	"github.com/event-gateway/event-gateway/stages"
 )
+
+const getEventMethod = "/gateway.v1.EventGateway/GetEvent"
 
 // lookup is a Lookup of the test's own.
 type lookup map[string][]byte
@@ -74,4 +77,30 @@ func TestGetEventSaysWhyNot(t *testing.T) {
 	mustFail(t, get(g, ""), codes.InvalidArgument, "INVALID_REQUEST")
 	mustFail(t, get(g, strings.Repeat("x", 1025)), codes.InvalidArgument, "INVALID_REQUEST")
 	mustFail(t, get(g, "broken"), codes.Internal, "INTERNAL")
+}
+
+// TestUnreadAnswersOfGetEventAreBounded: events that nobody takes count like other answers, or 256 calls of one connection held 240 MiB
+// for as long as it lived.
+func TestUnreadAnswersOfGetEventAreBounded(t *testing.T) {
+	big := storedOf(t, "big", 800<<10)
+	g := start(t, func(c *setup) {
+		c.config.SendTimeout = 300 * time.Millisecond
+		c.services.Lookup = lookup{"big": big.Frame}
+	})
+	g.server.send.room = 2 << 20
+	deaf := g.rawHTTP2()
+	deaf.shut()
+	message := framed(t, &gatewayv1.GetEventRequest{Id: "big"})
+	var quit atomic.Bool
+	for i := range uint32(20) {
+		deaf.open(2*i+1, getEventMethod)
+		if !deaf.send(2*i+1, message, &quit) {
+			break
+		}
+		deaf.endStream(2*i + 1)
+	}
+	g.eventually("the connection was cut", func() bool { return g.server.send.cut.Load() > 0 })
+	g.good()
+	g.nothingHeld()
+	_ = deaf.conn.Close()
 }

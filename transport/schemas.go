@@ -98,8 +98,24 @@ func (s *Server) schemaCall(answer func(schemaCall) (proto.Message, error)) grpc
 		if err != nil {
 			return schemaStatus(err)
 		}
-		return ss.SendMsg(response)
+		b, err := encodeProto(response)
+		if err != nil {
+			return reasonStatus(stages.InternalError, "").Err()
+		}
+		return r.answer(ss, b)
 	}
+}
+
+// encodeProto is m in a buffer of the pool, so that it is counted until the client takes it (sendlimit.go).
+func encodeProto(m proto.Message) (*[]byte, error) {
+	b := buffers.Get(proto.Size(m))
+	out, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend((*b)[:0], m)
+	if err != nil {
+		buffers.Put(b)
+		return nil, err
+	}
+	*b = out
+	return b, nil
 }
 
 // requestStatus is the status of a call whose request could not be taken.
