@@ -41,6 +41,11 @@ func (s *Server) replay(_ any, ss grpc.ServerStream) error {
 	if err := rs.request(request); err != nil {
 		return rs.status(err)
 	}
+	give, err := s.filters.take(rs.client.Name, request.Filter)
+	if err != nil {
+		return rs.status(err)
+	}
+	defer give()
 	ask, err := s.replayOf(request, time.Now())
 	if err != nil {
 		return rs.status(err)

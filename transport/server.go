@@ -65,6 +65,7 @@ type Server struct {
 	clients  *clientTable
 	recv     *recvLimit
 	send     *sendLimit
+	filters  filterLimit
 	listener *limitListener
 	grpc     *grpc.Server
 	health   *health.Server

@@ -33,6 +33,11 @@ func (s *Server) subscribe(_ any, ss grpc.ServerStream) error {
 	if err := rs.request(request); err != nil {
 		return rs.status(err)
 	}
+	give, err := s.filters.take(rs.client.Name, request.Filter)
+	if err != nil {
+		return rs.status(err)
+	}
+	defer give()
 	sub, err := subscription(request)
 	if err != nil {
 		return rs.status(err)
